@@ -1,0 +1,211 @@
+"""`netlab exec`: a command in a node, or in several at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from netlab.cli.candidates import complete_nodes
+from netlab.cli.frame import add_verb, make_app
+from netlab.cli.labs import choose_nodes, find_client, split_node
+from netlab.cli.options import (
+    FilterOption,
+    Format,
+    FormatOption,
+    NameOption,
+    TopologyOption,
+    WorkersOption,
+    parse_variables,
+)
+from netlab.cli.output import write_json
+from netlab.cli.selection import is_pattern
+from netlab.errors import NetlabError, UsageError
+from netlab.lab.client import Client, Result
+
+app = make_app()
+
+SIGNALLED = 128
+"""Added to a signal's number, as shells do."""
+
+
+NodeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NODE",
+        help="The node, LAB/NODE, or a pattern such as r[1-3]; left out with --all and "
+        "--node-filter.",
+        autocompletion=complete_nodes,
+    ),
+]
+
+CommandArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[--] COMMAND", help="The command and its arguments.", show_default=False
+    ),
+]
+
+AllOption = Annotated[bool, typer.Option("--all", help="In every node.")]
+
+InputOption = Annotated[
+    bool, typer.Option("-i", "--stdin", help="Give our standard input to the command.")
+]
+
+EnvironmentOption = Annotated[
+    list[str] | None,
+    typer.Option("-e", "--env", metavar="NAME=VALUE", help="Set a variable of its environment."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What runs, where.
+
+    Attributes:
+        nodes: In which nodes.
+        argv: The command line, run as it is: no shell in between.
+        stdin: What it reads.
+        environment: Additions to its environment.
+        several: Whether a node's name goes before each of its lines.
+    """
+
+    nodes: tuple[str, ...]
+    argv: tuple[str, ...]
+    stdin: bytes
+    environment: dict[str, str]
+    several: bool
+
+
+@add_verb(
+    app,
+    examples=(
+        ("netlab exec r1 -- ip -br addr", "in one node of the only lab that is up"),
+        ("netlab exec ring/r1 -- ping -c1 r4", "in a node of the lab `ring`"),
+        ("netlab exec 'r[1-3]' -- birdc show route", "in several, each line with its node"),
+        ("netlab exec --all -f json -- uname -r", "in all nodes, as JSON"),
+        ("netlab exec r1 -- sh -c 'dmesg | tail -5'", "through the guest's shell"),
+        ("netlab exec -i r1 -- sh < setup.sh", "with our standard input"),
+    ),
+    codes={
+        0: "the command ended well in every node",
+        1: "or any other: the command's own status; 128 and the number if a signal ended it",
+        2: "no such lab or node (or the command's own 2)",
+        4: "the node is not ready or its machine failed (or the command's own 4)",
+        130: "interrupted; the command in the guest goes on",
+    },
+    name="exec",
+    interspersed=False,
+)
+def execute(
+    node: NodeArgument,
+    words: CommandArgument = None,
+    name: NameOption = None,
+    topology: TopologyOption = None,
+    node_filter: FilterOption = None,
+    everywhere: AllOption = False,
+    stdin: InputOption = False,
+    environment: EnvironmentOption = None,
+    max_workers: WorkersOption = None,
+    output: FormatOption = Format.table,
+) -> int:
+    """Run a command in a node and return its status; its output stays apart on our two streams."""
+    patterns = ["*"] if everywhere else node_filter
+    argv = words or []
+    if patterns is None:
+        name, node = split_node(node, name)
+        patterns = [node]
+        argv = argv[1:] if argv[:1] == ["--"] else argv
+    else:
+        argv = [node, *argv]
+    if not argv:
+        raise UsageError("no command is given", hint="netlab exec NODE -- COMMAND...")
+    client = find_client(name, topology)
+    several = len(patterns) > 1 or is_pattern(patterns[0])
+    command = Command(
+        nodes=choose_nodes(client, patterns) if several else tuple(patterns),
+        argv=tuple(argv),
+        stdin=sys.stdin.buffer.read() if stdin else b"",
+        environment=parse_variables(environment, "-e"),
+        several=several,
+    )
+    outcomes = _run_all(client, command, max_workers)
+    if output is Format.json:
+        return _write_json(outcomes)
+    return max(_print(node, outcome, command.several) for node, outcome in outcomes)
+
+
+def _run_all(
+    client: Client, command: Command, max_workers: int | None
+) -> Iterator[tuple[str, Result | NetlabError]]:
+    """Run it in all nodes, several at once; yield outcomes in the order of the nodes."""
+    run = partial(_run, client, command)
+    if len(command.nodes) == 1:
+        yield command.nodes[0], run(command.nodes[0])
+        return
+    # Imported here: one node needs no threads.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers or min(32, len(command.nodes))) as workers:
+        yield from zip(command.nodes, workers.map(run, command.nodes), strict=True)
+
+
+def _run(client: Client, command: Command, node: str) -> Result | NetlabError:
+    try:
+        return client.execute(
+            node, command.argv, stdin=command.stdin, environment=command.environment
+        )
+    except NetlabError as error:
+        if command.several:
+            return error  # the other nodes' output is not lost by it
+        raise
+
+
+def _status(outcome: Result | NetlabError) -> int:
+    if isinstance(outcome, NetlabError):
+        return outcome.exit_code
+    return outcome.status if outcome.status >= 0 else SIGNALLED - outcome.status
+
+
+def _print(node: str, outcome: Result | NetlabError, several: bool) -> int:
+    if isinstance(outcome, NetlabError):
+        from netlab.cli.failure import render
+
+        print(render(outcome), file=sys.stderr)
+    elif several:
+        _print_prefixed(node, outcome)
+    else:
+        # Bytes as the guest wrote them; what the caller does with them is theirs.
+        sys.stdout.buffer.write(outcome.stdout)
+        sys.stdout.flush()
+        sys.stderr.buffer.write(outcome.stderr)
+        sys.stderr.flush()
+    return _status(outcome)
+
+
+def _print_prefixed(node: str, result: Result) -> None:
+    for stream, data in ((sys.stdout, result.stdout), (sys.stderr, result.stderr)):
+        for line in data.decode(errors="replace").splitlines():
+            print(f"{node}: {line}", file=stream)
+
+
+def _write_json(outcomes: Iterator[tuple[str, Result | NetlabError]]) -> int:
+    records: list[dict[str, object]] = []
+    for node, outcome in outcomes:
+        record: dict[str, object] = {"node": node, "status": _status(outcome)}
+        if isinstance(outcome, NetlabError):
+            record["error"] = str(outcome)
+        else:
+            record["stdout"] = outcome.stdout.decode(errors="replace")
+            record["stderr"] = outcome.stderr.decode(errors="replace")
+        records.append(record)
+    write_json(records)
+    return max(_status_of(record) for record in records)
+
+
+def _status_of(record: dict[str, object]) -> int:
+    return int(str(record["status"]))

@@ -1,0 +1,114 @@
+"""Options and arguments that several verbs share, with one meaning everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netlab.cli.candidates import complete_files, complete_labs, complete_nodes
+from netlab.errors import UsageError
+
+
+class Format(StrEnum):
+    """How a listing is written to standard output."""
+
+    table = "table"
+    json = "json"
+
+
+TopologyArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TOPOLOGY]",
+        help="The topology file; when left out, the one in the working directory.",
+        autocompletion=complete_files,
+        show_default=False,
+    ),
+]
+
+TopologyOption = Annotated[
+    str | None,
+    typer.Option(
+        "-t",
+        "--topo",
+        metavar="FILE",
+        help="The topology file, instead of the argument.",
+        autocompletion=complete_files,
+    ),
+]
+
+NameOption = Annotated[
+    str | None,
+    typer.Option(
+        "-n",
+        "--name",
+        metavar="LAB",
+        help="The lab's name; by default the file's `name`, or the only lab that is up.",
+        autocompletion=complete_labs,
+    ),
+]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-s", "--set", metavar="NAME=VALUE", help="Set a variable of the file; repeatable."
+    ),
+]
+
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--node-filter",
+        metavar="NODES",
+        help="Only these nodes: names, globs or ranges (r1,fw*,r[1-6]); repeatable.",
+        autocompletion=complete_nodes,
+    ),
+]
+
+FormatOption = Annotated[
+    Format,
+    typer.Option("-f", "--format", help="A table for people, or JSON for programs."),
+]
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write to this file, not to standard output.",
+        autocompletion=complete_files,
+    ),
+]
+
+YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-workers", min=1, metavar="COUNT", help="How many nodes at once; default: by CPUs."
+    ),
+]
+
+
+def parse_variables(settings: Sequence[str] | None, option: str = "-s") -> dict[str, str]:
+    """Return the variables of repeated ``NAME=VALUE`` options; the last of a name wins.
+
+    Args:
+        settings: The options' values.
+        option: What the option is called, for the message.
+
+    Raises:
+        UsageError: One has no ``=`` or no name.
+    """
+    variables: dict[str, str] = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not (name and equals):
+            raise UsageError(f"{option} {setting}: expected NAME=VALUE")
+        variables[name] = value
+    return variables

@@ -1,0 +1,117 @@
+"""`netlab plan`: everything a lab would be, without starting it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netlab.cli.frame import add_verb, make_app
+from netlab.cli.options import (
+    FilterOption,
+    Format,
+    NameOption,
+    SetOption,
+    TopologyArgument,
+    TopologyOption,
+    parse_variables,
+)
+from netlab.cli.output import say, write_json, write_table
+from netlab.cli.topologies import find_topology, load_plan
+
+if TYPE_CHECKING:
+    from netlab.plan.model import NodePlan, Plan
+
+app = make_app()
+
+
+@add_verb(
+    app,
+    examples=(
+        ("netlab plan ring.yaml", "nodes, interfaces and segments"),
+        ("netlab plan ring.yaml --commands", "and each node's QEMU command line"),
+        ("netlab plan ring.yaml -f json", "all of it, for programs and for diff"),
+        ("netlab plan -s routers=8 --name big", "with a variable set and another lab name"),
+    ),
+    codes=(0, 2),
+)
+def plan(
+    argument: TopologyArgument = None,
+    topology: TopologyOption = None,
+    name: NameOption = None,
+    settings: SetOption = None,
+    node_filter: FilterOption = None,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Show the QEMU command lines too.")
+    ] = False,
+    output: Annotated[
+        Format,
+        typer.Option("-f", "-o", "--format", help="A table for people, or JSON for programs."),
+    ] = Format.table,
+) -> None:
+    """Show everything a lab would be: the same text gives the same plan on every machine."""
+    path = find_topology(argument, topology)
+    found = load_plan(path, variables=parse_variables(settings), lab=name, nodes=node_filter)
+    for warning in found.warnings:
+        say(f"{path}: {warning}")
+    if output is Format.json:
+        write_json(describe(found))
+    else:
+        _show(found, commands=commands)
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return the plan's JSON with the command lines beside it."""
+    from netlab.plan.codec import to_json
+
+    return {
+        **json.loads(to_json(plan)),
+        "commands": {n.name: list(command_line(n)) for n in plan.nodes},
+    }
+
+
+def command_line(node: NodePlan) -> tuple[str, ...]:
+    """Return a node's QEMU command line; the image's files are placeholders.
+
+    Which accelerator ``auto`` means is the host's matter: the plan shows the one without KVM.
+    """
+    from netlab.machine.argv import Boot, argv, channels
+
+    boot = Boot(
+        kernel=f"{{{node.image}:kernel}}",
+        initrd=f"{{{node.image}:initrd}}",
+        append=f"{{{node.image}:append}}",
+    )
+    accel = "kvm" if node.accel == "kvm" else "tcg"
+    return argv(node, boot, accel=accel, channels=channels(node))
+
+
+def _show(plan: Plan, *, commands: bool) -> None:
+    write_table(
+        ("node", "id", "image", "cpus", "memory", "loopback"),
+        [
+            (n.name, n.id, n.image, n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
+            for n in plan.nodes
+        ],
+    )
+    print()
+    write_table(
+        ("node", "interface", "mac", "tap", "segment", "addresses"),
+        [
+            (n.name, each.name, each.mac, each.tap, each.segment, " ".join(each.addresses))
+            for n in plan.nodes
+            for each in n.interfaces
+        ],
+    )
+    print()
+    write_table(
+        ("segment", "bridge", "mtu", "ports"),
+        [
+            (each.name, each.bridge, each.mtu, " ".join(port.tap for port in each.ports))
+            for each in plan.segments
+        ],
+    )
+    for node in plan.nodes if commands else ():
+        print(f"\n{node.name}:\n{shlex.join(command_line(node))}")

@@ -1,0 +1,95 @@
+"""From what the command line says about a topology to its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from netlab.plan.model import Plan
+
+PATTERNS = (("*.netlab.yaml", "*.netlab.yml"), ("topology.yaml", "topology.yml"))
+"""Files looked for in a folder; the second kind only where there is none of the first."""
+
+
+def find_topology(argument: str | None, option: str | None = None) -> Path:
+    """Return the topology file that the command line means.
+
+    Args:
+        argument: The positional argument: a file, or a folder to look in.
+        option: The value of ``--topo``, likewise.
+
+    Raises:
+        UsageError: Both are given, or none is and the folder has no or several topologies.
+    """
+    if argument is not None and option is not None and argument != option:
+        raise UsageError(f"two topologies are given: {argument} and --topo {option}")
+    given = argument if argument is not None else option
+    if given is None:
+        return discover(Path())
+    path = Path(given)
+    return discover(path) if path.is_dir() else path
+
+
+def discover(folder: Path) -> Path:
+    """Return the one topology file in a folder.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    for patterns in PATTERNS:
+        found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+        if len(found) > 1:
+            raise UsageError(
+                "several topologies are here: " + ", ".join(map(str, found)),
+                hint="say which one",
+            )
+        if found:
+            return found[0]
+    raise UsageError(
+        f"no topology is given, and {folder if folder.name else 'this folder'} has none",
+        hint="name a file; *.netlab.yaml and topology.yaml are found by themselves",
+    )
+
+
+def load_plan(
+    path: Path,
+    *,
+    variables: dict[str, str] | None = None,
+    lab: str | None = None,
+    nodes: Sequence[str] | None = None,
+) -> Plan:
+    """Return the plan of a topology file.
+
+    Args:
+        path: The file.
+        variables: Values for its ``${names}``.
+        lab: The lab's name, if not the file's.
+        nodes: Patterns of the nodes to keep (see :mod:`netlab.cli.selection`), or None for all.
+
+    Raises:
+        TopologyError: The file has mistakes.
+        UnknownNameError: A pattern matches no node.
+    """
+    from netlab.plan.resolve import resolve
+    from netlab.topology.load import load
+
+    plan = resolve(load(path, variables=variables or {}), lab=lab)
+    if not nodes:
+        return plan
+    from netlab.cli.selection import select_names
+    from netlab.plan.select import select
+
+    return select(plan, select_names(nodes, [node.name for node in plan.nodes]))
+
+
+def load_name(path: Path, variables: dict[str, str] | None = None) -> str:
+    """Return the name that a topology file gives its lab.
+
+    Raises:
+        TopologyError: The file has mistakes.
+    """
+    return load_plan(path, variables=variables).lab

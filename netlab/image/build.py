@@ -1,0 +1,174 @@
+"""The road of a build: packages -> kernel and initial RAM disk, complete on disk or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from netlab.errors import ImageError, NetlabError
+from netlab.image import cpio, lz4
+from netlab.image.apt import Apt, Archive, Resolved
+from netlab.image.contents import select
+from netlab.image.kernel import extract
+from netlab.image.progress import Progress, Tell
+from netlab.image.recipe import Recipe
+from netlab.image.unpack import Tree, merge, unpack
+
+KERNEL, INITRD, RECORD = "kernel", "initrd", "image.json"
+"""Names of an image's files."""
+
+UNPACKERS = 2
+"""Packages unpacked side by side: more would only compete for memory with the one large kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is written beside an image's files.
+
+    Attributes:
+        name: The image's name.
+        digest: Of recipe and packages.
+        arch: The guest's architecture, as QEMU names it.
+        append: The kernel's command line.
+        built: When, in UTC, ISO 8601.
+        packages: ``name=version``, sorted.
+        archives: Names of the package files.
+        sizes: Bytes of each file.
+    """
+
+    name: str
+    digest: str
+    arch: str
+    append: str
+    built: str
+    packages: tuple[str, ...]
+    archives: tuple[str, ...]
+    sizes: dict[str, int]
+
+
+def digest(recipe: Recipe, archives: Sequence[Archive]) -> str:
+    """Return the SHA-256 of everything that an image is made of, 64 hexadecimal digits."""
+    packages = sorted(f"{archive.package}={archive.sha256}" for archive in archives)
+    return hashlib.sha256(json.dumps([recipe.digest(), packages]).encode()).hexdigest()
+
+
+async def fetch(recipe: Recipe, apt: Apt, *, refresh: bool, tell: Tell) -> Resolved:
+    """Resolve and download a recipe's packages.
+
+    Lists that are there save a minute on a slow line, but name packages that mirrors may have
+    replaced: then they are read again.
+
+    Raises:
+        ImageError: A package is not to be had.
+    """
+    resolved = await apt.resolve(recipe, refresh=refresh, tell=tell)
+    try:
+        await apt.download(recipe, resolved, tell)
+    except ImageError:
+        if resolved.fresh:
+            raise
+        resolved = await apt.resolve(recipe, refresh=True, tell=tell)
+        await apt.download(recipe, resolved, tell)
+    return resolved
+
+
+async def build(
+    recipe: Recipe, apt: Apt, archives: Sequence[Archive], folder: Path, tell: Tell
+) -> None:
+    """Build an image of downloaded packages in an empty folder, down to the disk.
+
+    Raises:
+        ImageError: Something is not in the packages, or they are damaged.
+        OSError: The folder cannot be written.
+    """
+    tree = merge(await _unpack_all([apt.locate(archive) for archive in archives], tell))
+    tell(Progress("packing"))
+    # Pure computation: when nobody waits for it any more, it may end when it likes.
+    kernel, initrd = await trio.to_thread.run_sync(_pack, tree, recipe, abandon_on_cancel=True)
+    record = Record(
+        name=recipe.name,
+        digest=digest(recipe, archives),
+        arch=recipe.arch,
+        append=recipe.append,
+        built=datetime.now(UTC).isoformat(timespec="seconds"),
+        packages=tuple(archive.package for archive in archives),
+        archives=tuple(archive.file for archive in archives),
+        sizes={KERNEL: len(kernel), INITRD: len(initrd)},
+    )
+    files = {KERNEL: kernel, INITRD: initrd, RECORD: write_record(record)}
+    tell(Progress("writing"))
+    await trio.to_thread.run_sync(_write, folder, files)
+
+
+def write_record(record: Record) -> bytes:
+    """Return a record as JSON."""
+    values = {name: getattr(record, name) for name in Record.__slots__}
+    return json.dumps(values, indent=1).encode() + b"\n"
+
+
+def read_record(text: bytes) -> Record:
+    """Return the record in a JSON text.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        values = json.loads(text)
+        for name in ("packages", "archives"):
+            values[name] = tuple(values[name])
+        return Record(**values)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a record of an image: {error}") from error
+
+
+async def _unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
+    trees: dict[Path, Tree] = {}
+    failures: list[NetlabError] = []
+    limit = trio.CapacityLimiter(UNPACKERS)
+    tell(Progress("unpacking packages", 0, len(paths)))
+
+    async def unpack_one(path: Path) -> None:
+        async with limit:
+            try:
+                trees[path] = await unpack(path)
+            except NetlabError as error:
+                # Raised below, alone: the first one says it all.
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for path in paths:
+            nursery.start_soon(unpack_one, path)
+    if failures:
+        raise failures[0]
+    return [trees[path] for path in paths]
+
+
+def _pack(tree: Tree, recipe: Recipe) -> tuple[bytes, bytes]:
+    contents = select(tree, recipe)
+    return extract(contents.kernel), lz4.compress(cpio.write(contents.entries))
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,290 @@
+"""What an image is made of, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from netlab.errors import UnknownNameError
+from netlab.image.cpio import Entry
+
+VERSION = 1
+"""Counts changes of the code that change what it makes of the same recipe and packages."""
+
+FILES = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What an image is made of.
+
+    Attributes:
+        name: The image's name.
+        arch: The guest's architecture, as QEMU names it.
+        debian_arch: The same, as Debian names it.
+        packages: What apt is asked for; it adds what they depend on.
+        present: Packages that are taken for installed, because only maintainer scripts need them,
+            and none is run. They and what they need are not downloaded.
+        programs: Paths of programs; the libraries that they need come with them.
+        patterns: Shell patterns of paths of other files to take from the packages.
+        boot_modules: Kernel modules that every boot loads, by name.
+        modules: Other kernel modules that must be there: names, or patterns of paths below
+            ``kernel/``. They take memory all the time and are loaded seldom: they are compressed.
+        optional_modules: The same, but one that a kernel does not have is no error.
+        applets: A busybox, which gets a link for each of its applets that no program replaces.
+        entries: Folders, devices, links and text files of the image's own. They win over
+            everything else.
+        append: The kernel's command line.
+    """
+
+    name: str
+    arch: str
+    debian_arch: str
+    packages: tuple[str, ...]
+    present: tuple[str, ...]
+    programs: tuple[str, ...]
+    patterns: tuple[str, ...]
+    boot_modules: tuple[str, ...]
+    modules: tuple[str, ...]
+    optional_modules: tuple[str, ...]
+    applets: str
+    entries: tuple[Entry, ...]
+    append: str
+
+    def digest(self) -> str:
+        """Return a SHA-256 over everything in the recipe and over the code's version."""
+        values = asdict(self) | {"version": VERSION}
+        text = json.dumps(values, sort_keys=True, default=lambda data: data.hex())
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _folder(path: str, mode: int = 0o755) -> Entry:
+    return Entry(path=path, mode=stat.S_IFDIR | mode)
+
+
+def _link(path: str, target: str) -> Entry:
+    return Entry(path=path, mode=stat.S_IFLNK | 0o777, data=target.encode())
+
+
+def _device(path: str, major: int, minor: int) -> Entry:
+    return Entry(path=path, mode=stat.S_IFCHR | 0o600, device=(major, minor))
+
+
+def _text(path: str, text: str, mode: int = 0o644) -> Entry:
+    return Entry(path=path, mode=stat.S_IFREG | mode, data=text.encode())
+
+
+def _file(path: str, source: str, mode: int = 0o644) -> Entry:
+    data = (FILES / source).read_bytes()
+    return Entry(path=path, mode=stat.S_IFREG | mode, data=data)
+
+
+# Colons in this text are the file's own; ids as Debian gives them.
+_PASSWD = """\
+root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+bird:x:101:101:bird:/run/bird:/usr/sbin/nologin
+tcpdump:x:102:102:tcpdump:/nonexistent:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+"""
+
+_GROUP = """\
+root:x:0:
+daemon:x:1:
+tty:x:5:
+bird:x:101:
+tcpdump:x:102:
+nogroup:x:65534:
+"""
+
+_PROFILE = """\
+export PATH=/usr/sbin:/usr/bin HOME=/root TERM="${TERM:-linux}"
+PS1='\\h:\\w\\$ '
+cd
+"""
+
+MICRO = Recipe(
+    name="micro",
+    arch="x86_64",
+    debian_arch="amd64",
+    # The cloud kernel: virtio only, which is what the machines have. A third of the download, and
+    # its image is compressed with lz4 and not with xz, so that it can be had uncompressed.
+    packages=(
+        "linux-image-cloud-amd64",
+        "busybox",
+        "qemu-guest-agent",
+        "iproute2",
+        "bird2",
+        "tcpdump",
+        "iperf3",
+        "ethtool",
+        "iputils-arping",
+        "iputils-ping",
+        "traceroute",
+        "nftables",
+        "netbase",
+    ),
+    present=(
+        "adduser",
+        "debconf",
+        "init-system-helpers",
+        "initramfs-tools",
+        "kmod",
+        "libcap2-bin",
+        "libpam0g",
+        "linux-base",
+        "perl",
+        "ucf",
+        "usrmerge",
+    ),
+    programs=(
+        "usr/bin/arping",
+        "usr/bin/bird",
+        "usr/bin/birdc",
+        "usr/bin/bridge",
+        "usr/bin/busybox",
+        "usr/bin/ethtool",
+        "usr/bin/ip",
+        "usr/bin/iperf3",
+        "usr/bin/nft",
+        "usr/bin/nstat",
+        "usr/bin/ping",
+        "usr/bin/qemu-ga",
+        "usr/bin/ss",
+        "usr/bin/tc",
+        "usr/bin/tcpdump",
+        "usr/bin/traceroute.db",
+    ),
+    patterns=(
+        # Opened by name at run time: threads that are cancelled, names that are looked up.
+        "usr/lib/*/libgcc_s.so.1",
+        "usr/lib/*/libnss_dns.so.2",
+        "usr/lib/*/libnss_files.so.2",
+        # Delay distributions of netem, names of protocols, tables and services.
+        "usr/lib/*tc/*.dist",
+        "etc/iproute2/*",
+        "usr/share/iproute2/*",
+        "etc/ethertypes",
+        "etc/protocols",
+        "etc/services",
+    ),
+    boot_modules=("virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "virtio_rng"),
+    modules=(
+        "8021q",
+        "bonding",
+        "bridge",
+        "br_netfilter",
+        "dummy",
+        "gre",
+        "ifb",
+        "ip6_gre",
+        "ip6_tunnel",
+        "ip_gre",
+        "ipip",
+        "ipvlan",
+        "macvlan",
+        "mpls_iptunnel",
+        "mpls_router",
+        "net/sched/*",
+        "nf_conntrack",
+        "nf_nat",
+        "nf_tables",
+        "sit",
+        "tun",
+        "veth",
+        "vrf",
+        "vxlan",
+        "wireguard",
+    ),
+    optional_modules=(
+        "af_packet_diag",
+        "fou",
+        "geneve",
+        "inet_diag",
+        "ip_vti",
+        "ipvtap",
+        "macsec",
+        "macvtap",
+        "netlink_diag",
+        "nf_log_syslog",
+        "net/bridge/netfilter/nf*",
+        "net/ipv4/netfilter/nf*",
+        "net/ipv6/netfilter/nf*",
+        "net/netfilter/nf_flow_table*",
+        "net/netfilter/nft_*",
+        "nlmon",
+        "raw_diag",
+        "tcp_bbr",
+        "tcp_diag",
+        "team",
+        "team_mode_*",
+        "udp_diag",
+        "unix_diag",
+        "virtio_balloon",
+        "xfrm_interface",
+        "xfrm_user",
+        "esp4",
+        "esp6",
+    ),
+    applets="usr/bin/busybox",
+    entries=(
+        _folder("."),
+        _folder("dev"),
+        _device("dev/console", 5, 1),
+        _device("dev/null", 1, 3),
+        _folder("etc/bird"),
+        _folder("mnt"),
+        _folder("proc"),
+        _folder("root", 0o700),
+        _folder("run/bird"),
+        _folder("sys"),
+        _folder("tmp", 0o1777),
+        _folder("var/lib"),
+        _folder("var/log"),
+        _link("bin", "usr/bin"),
+        _link("sbin", "usr/bin"),
+        _link("lib", "usr/lib"),
+        _link("lib64", "usr/lib64"),
+        _link("usr/sbin", "bin"),
+        _link("var/run", "../run"),
+        _link("etc/mtab", "../proc/self/mounts"),
+        _link("usr/bin/halt", "shutdown"),
+        _link("usr/bin/poweroff", "shutdown"),
+        _link("usr/bin/reboot", "shutdown"),
+        _link("usr/bin/traceroute", "traceroute.db"),
+        _file("init", "micro/init", 0o755),
+        _file("etc/fstab", "micro/fstab"),
+        _file("etc/inittab", "micro/inittab"),
+        _file("usr/lib/netlab/agent", "micro/agent", 0o755),
+        _file("usr/bin/shutdown", "micro/shutdown", 0o755),
+        _text("etc/group", _GROUP),
+        _text("etc/hostname", "micro\n"),
+        _text("etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"),
+        _text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+        _text("etc/passwd", _PASSWD),
+        _text("etc/profile", _PROFILE),
+        _text("etc/shells", "/bin/sh\n"),
+    ),
+    # Each with its figure in docs/images.md. rootfstype: a tmpfs would be limited to half of the
+    # memory, which is less than the image. No panic=: a guest that died stays to be looked at.
+    append="console=ttyS0 quiet rootfstype=ramfs norandmaps noreplace-smp cryptomgr.notests "
+    "init_on_alloc=0 initcall_blacklist=tracer_init_tracefs",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (MICRO,)}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None:
+        known = ", ".join(sorted(RECIPES))
+        raise UnknownNameError(f"there is no image {name!r}", hint=f"there are: {known}")
+    return recipe

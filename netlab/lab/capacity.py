@@ -1,0 +1,82 @@
+"""What a plan asks for against what the host has, said before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netlab.errors import CapacityError
+from netlab.plan.model import Plan
+
+OVERHEAD = 64
+"""MiB that a QEMU needs beside its guest's memory: its own code and heap, and TCG's translations
+(`scripts/bench-up` prints the resident size of each)."""
+
+_MIB = 1 << 20
+
+
+def memory_needed(plan: Plan) -> int:
+    """Return the MiB that all machines of a plan may come to use."""
+    return sum(node.memory + OVERHEAD for node in plan.nodes)
+
+
+def memory_available(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the MiB that can still be used: the kernel's estimate, and no more than the cgroup's.
+
+    Args:
+        proc: Where procfs is mounted (``meminfo``'s MemAvailable, proc(5)).
+        cgroups: Where cgroup v2 is mounted (``memory.max`` and ``memory.current``).
+    """
+    meminfo = (proc / "meminfo").read_text()
+    available = next(
+        int(line.split()[1]) // 1024
+        for line in meminfo.splitlines()
+        if line.startswith("MemAvailable:")
+    )
+    return min([available, *_cgroup_rooms(proc, cgroups)])
+
+
+def _cgroup_rooms(proc: Path, cgroups: Path) -> list[int]:
+    """The room left in our cgroup and each of its parents, in MiB; empty without cgroup v2."""
+    own = next(
+        (
+            line[3:]
+            for line in (proc / "self/cgroup").read_text().splitlines()
+            if line.startswith("0::")
+        ),
+        None,
+    )
+    if own is None:
+        return []
+    rooms: list[int] = []
+    folder = cgroups / own.strip("/")
+    for place in (folder, *folder.parents):
+        if not place.is_relative_to(cgroups):
+            break
+        try:
+            limit = (place / "memory.max").read_text().strip()
+            used = int((place / "memory.current").read_text())
+        except OSError:
+            continue
+        if limit != "max":
+            rooms.append((int(limit) - used) // _MIB)
+    return rooms
+
+
+def check_capacity(plan: Plan, available: int) -> None:
+    """Refuse a plan that the host cannot hold.
+
+    Args:
+        plan: What will be started.
+        available: MiB, from :func:`memory_available`.
+
+    Raises:
+        CapacityError: It asks for more memory than there is.
+    """
+    needed = memory_needed(plan)
+    if needed > available:
+        raise CapacityError(
+            f"{len(plan.nodes)} nodes need {needed} MiB of memory "
+            f"(with {OVERHEAD} MiB each for QEMU itself); {available} MiB are available",
+            hint="lower `memory:`, start fewer nodes with --node-filter, or end other programs; "
+            "--overcommit starts them all the same",
+        )

@@ -1,0 +1,80 @@
+"""What happens in a lab, as it happens: kept, written to a file, and told to all who follow."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import TextIO
+
+import trio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        time: Seconds since the epoch.
+        kind: ``image``, ``sandbox``, ``accel``, ``node``, ``link`` or ``lab``.
+        node: The node that it is about, or None.
+        state: The node's or the lab's new state, or None when no state changed.
+        message: For people.
+    """
+
+    time: float
+    kind: str
+    node: str | None
+    state: str | None
+    message: str
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+class EventLog:
+    """All events of a lab since it began.
+
+    Followers get every event in order. The log keeps them all: a lab has some ten events a node,
+    and a follower that comes late reads them from the beginning.
+    """
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self._file = file
+        self._events: list[Event] = []
+        self._followers: set[trio.MemorySendChannel[Event]] = set()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Iterate over the events so far."""
+        return iter(tuple(self._events))
+
+    def record(
+        self, kind: str, message: str, *, node: str | None = None, state: str | None = None
+    ) -> None:
+        """Add an event; the file has it before anybody is told."""
+        event = Event(time=time.time(), kind=kind, node=node, state=state, message=message)
+        self._events.append(event)
+        if self._file is not None:
+            self._file.write(event.to_json() + "\n")
+            self._file.flush()
+        for follower in self._followers:
+            # Unbounded by design: what a follower has not read yet, the log holds anyway.
+            follower.send_nowait(event)
+
+    @asynccontextmanager
+    async def open_follow(self) -> AsyncGenerator[AsyncIterator[Event]]:
+        """Follow: an iterator over all events so far and all that come, without end."""
+        send, receive = trio.open_memory_channel[Event](math.inf)
+        for event in self._events:
+            send.send_nowait(event)
+        self._followers.add(send)
+        try:
+            async with receive:
+                yield receive
+        finally:
+            self._followers.discard(send)
+            send.close()

@@ -1,0 +1,195 @@
+"""Plan -> Lab: images, capacity, sandbox, wiring, machines, in one scope."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from netlab.errors import UnknownNameError
+from netlab.image.store import Image, Progress, Store, open_store
+from netlab.lab.capacity import check_capacity, memory_available
+from netlab.lab.events import EventLog
+from netlab.lab.node import Circumstances, Node
+from netlab.lab.options import Options
+from netlab.machine.accel import AccelChoice, probe
+from netlab.machine.argv import Boot
+from netlab.plan.model import Accel, Plan, SegmentPlan
+from netlab.sandbox.sandbox import Sandbox, open_sandbox
+from netlab.scopes import open_tasks
+
+
+class Lab:
+    """A live lab; :func:`open_lab` makes it.
+
+    Attributes:
+        plan: What it is.
+        nodes: Its nodes by name.
+        events: What happened so far; follow it for what will.
+        sandbox: The namespaces that hold its links and machines.
+        accels: Which accelerator each node runs on, and why, by the node's name.
+    """
+
+    def __init__(
+        self, plan: Plan, events: EventLog, sandbox: Sandbox, accels: Mapping[str, AccelChoice]
+    ) -> None:
+        self.plan = plan
+        self.events = events
+        self.sandbox = sandbox
+        self.accels = accels
+        self.nodes: Mapping[str, Node] = {node.name: Node(node, events) for node in plan.nodes}
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the node of that name.
+
+        Raises:
+            UnknownNameError: There is none.
+        """
+        try:
+            return self.nodes[name]
+        except KeyError:
+            known = ", ".join(self.nodes)
+            raise UnknownNameError(
+                f"lab {self.plan.lab} has no node {name!r}", hint=f"its nodes: {known}"
+            ) from None
+
+    async def wait_ready(self) -> None:
+        """Wait until every node is ready; the deadline is the caller's.
+
+        Raises:
+            NetlabError: A node failed; the first one's reason.
+        """
+        async with open_tasks() as tasks:
+            for node in self.nodes.values():
+                tasks.start_soon(node.wait_ready)
+
+    def find_segment(self, first: str, second: str) -> SegmentPlan:
+        """Return the segment that two endpoints share.
+
+        Args:
+            first: A node, or ``node:interface`` where two nodes share several segments.
+            second: Likewise.
+
+        Raises:
+            UnknownNameError: They share none, or several.
+        """
+        shared = self._segments_of(first) & self._segments_of(second)
+        found = [segment for segment in self.plan.segments if segment.name in shared]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(segment.name for segment in found)
+        raise UnknownNameError(
+            f"{first} and {second} share " + (f"several segments: {names}" if names else "none"),
+            hint="name the interface too, as in r1:eth1" if names else "see `netlab plan`",
+        )
+
+    async def set_link(self, segment: SegmentPlan, *, up: bool) -> None:
+        """Pull a segment's cables, or put them back: guests see their carrier change."""
+        taps = {port.tap for port in segment.ports}
+        for port in segment.ports:
+            await self.sandbox.set_port(port.tap, up=up)
+        for node in self.nodes.values():
+            for interface in node.plan.interfaces:
+                if interface.tap in taps and node.pid is not None:
+                    await node.machine.set_link(interface.name, up=up)
+        self.events.record("link", f"{segment.name} is {'up' if up else 'down'}")
+
+    def _segments_of(self, endpoint: str) -> set[str]:
+        name, _, interface = endpoint.partition(":")
+        return {
+            each.segment
+            for each in self[name].plan.interfaces
+            if not interface or each.name == interface
+        }
+
+
+@asynccontextmanager
+async def open_lab(
+    plan: Plan,
+    *,
+    options: Options | None = None,
+    folder: Path | None = None,
+    store: Store | None = None,
+    events: EventLog | None = None,
+) -> AsyncGenerator[Lab]:
+    """Bring a plan to life for the length of a block.
+
+    The block begins when the links are up and proven and the machines are starting;
+    :meth:`Lab.wait_ready` waits for them. When it is left, nothing remains.
+
+    Args:
+        plan: What to bring to life.
+        options: How; the defaults suit most.
+        folder: Where logs and disks go; a temporary folder that goes with the lab when None.
+        store: The image store; the user's when None.
+        events: Where to record what happens.
+
+    Raises:
+        CapacityError: The host has not enough memory; nothing was started.
+        HostError: The host lacks something; nothing was started.
+        ImageError: An image could not be built.
+        SandboxError: The links could not be made, do not carry frames, or went away.
+    """
+    options = options or Options()
+    events = events or EventLog()
+    async with AsyncExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
+        if not options.overcommit:
+            check_capacity(plan, memory_available())
+        boots = await _ensure_images(plan, store or open_store(), events)
+        log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        stack.callback(os.close, log)
+        sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
+        await sandbox.verify_wiring()
+        events.record("sandbox", f"{len(plan.segments)} segments carry frames")
+        accels = await _choose_accels(plan, options, sandbox, boots)
+        for choice in dict.fromkeys(accels.values()):
+            events.record("accel", f"{choice.accel}: {choice.reason}")
+        lab = Lab(plan, events, sandbox, accels)
+        shared = Circumstances(
+            launcher=sandbox,
+            hosts=plan.hosts,
+            slots=trio.CapacityLimiter(options.slots),
+            folder=folder / "nodes",
+        )
+        tasks = await stack.enter_async_context(open_tasks())
+        for name, node in lab.nodes.items():
+            tasks.start_soon(node.run, boots[node.plan.image], accels[name].accel, shared)
+        yield lab
+        tasks.cancel_scope.cancel()
+
+
+async def _ensure_images(plan: Plan, store: Store, events: EventLog) -> dict[str, Boot]:
+    boots: dict[str, Boot] = {}
+
+    for name in dict.fromkeys(node.image for node in plan.nodes):
+
+        def tell(progress: Progress, name: str = name) -> None:
+            events.record("image", f"{name}: {progress}")
+
+        image = await store.ensure(name, progress=tell)
+        boots[name] = _boot(image)
+    return boots
+
+
+def _boot(image: Image) -> Boot:
+    return Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
+
+
+async def _choose_accels(
+    plan: Plan, options: Options, sandbox: Sandbox, boots: Mapping[str, Boot]
+) -> dict[str, AccelChoice]:
+    """Return each node's accelerator; what ``auto`` means is only found out when a node asks."""
+    asked: dict[str, Accel] = {node.name: options.accel or node.accel for node in plan.nodes}
+    choices: dict[Accel, AccelChoice] = {
+        "kvm": AccelChoice(accel="kvm", reason="asked for"),
+        "tcg": AccelChoice(accel="tcg", reason="asked for"),
+    }
+    if "auto" in asked.values():
+        choices["auto"] = await probe(sandbox, next(iter(boots.values())))
+    return {name: choices[accel] for name, accel in asked.items()}

@@ -1,0 +1,205 @@
+"""The lab process: one plan, one lab, until it is told to stop.
+
+Started by :mod:`netlab.lab.start` as ``python -m netlab.lab.main LAB STARTER LOCK OPTIONS`` with
+two descriptors: the lab's lock, which it holds as long as it lives, and one end of a socket to the
+command that starts it. Over that socket go the events, one JSON object a line, and at the end
+``{"ready": ...}`` or ``{"error": ...}``. If the other end closes before the lab is ready (Ctrl-C,
+or the command was killed), everything is taken back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
+
+from netlab.errors import NetlabError, NotReadyError, leaves
+from netlab.lab.api import make_application
+from netlab.lab.events import EventLog
+from netlab.lab.folders import LabFolders, lab_folders
+from netlab.lab.lab import Lab, Options, open_lab
+from netlab.lab.records import to_record
+from netlab.plan.codec import from_json
+from netlab.scopes import open_background, open_tasks
+
+
+class _StarterGoneError(Exception):
+    """The command that starts the lab gave up before it was ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Starter:
+    """The command that starts the lab, at the other end of a socket."""
+
+    stream: trio.SocketStream
+
+    async def tell(self, record: dict[str, object]) -> None:
+        try:
+            await self.stream.send_all(json.dumps(record).encode() + b"\n")
+        except trio.BrokenResourceError as error:
+            raise _StarterGoneError from error
+
+    async def relay(self, events: EventLog) -> None:
+        """Pass events on until the one that says that the lab is ready."""
+        async with events.open_follow() as following:
+            async for event in following:
+                await self.tell({"event": json.loads(event.to_json())})
+                if (event.kind, event.state) == ("lab", "ready"):
+                    return
+
+    async def wait_gone(self) -> None:
+        """Wait until the other end closes; it never sends anything."""
+        try:
+            await self.stream.receive_some(1)
+        except trio.BrokenResourceError as error:
+            raise _StarterGoneError from error
+        raise _StarterGoneError
+
+
+async def run_lab(folders: LabFolders, starter: _Starter, options: Options, timeout: float) -> None:
+    """Bring the plan in the lab's folder to life, serve it, and take it down when told to.
+
+    Args:
+        folders: The lab's; the plan is in them.
+        starter: Who follows the start.
+        options: How to bring it to life.
+        timeout: Seconds that the nodes have to become ready.
+
+    Raises:
+        NetlabError: It could not be brought to life, or broke.
+    """
+    plan = from_json(await trio.Path(folders.plan).read_text())
+    going_down = trio.Event()
+    with folders.events.open("w", encoding="utf-8") as file:
+        events = EventLog(file)
+        async with open_tasks() as tasks:
+            tasks.start_soon(_follow_start, starter, events)
+            tasks.start_soon(_watch_signals, going_down)
+            tasks.start_soon(_cancel_when, going_down, tasks.cancel_scope)
+            async with (
+                open_lab(plan, options=options, folder=folders.state, events=events) as lab,
+                _open_control(lab, folders, going_down),
+            ):
+                await _wait_ready(lab, timeout)
+                events.record("lab", "ready", state="ready")
+                await trio.sleep_forever()
+
+
+async def _follow_start(starter: _Starter, events: EventLog) -> None:
+    """Belong to the starter until the lab is ready; from then on it may go."""
+    async with open_background() as tasks:
+        tasks.start_soon(starter.wait_gone)
+        await starter.relay(events)
+        await starter.tell({"ready": True})
+    await starter.stream.aclose()
+
+
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+async def _watch_signals(going_down: trio.Event) -> None:
+    with trio.open_signal_receiver(*_ENDINGS) as signals:
+        async for _ in signals:
+            going_down.set()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def _wait_ready(lab: Lab, timeout: float) -> None:
+    with trio.move_on_after(timeout) as deadline:
+        await lab.wait_ready()
+    if deadline.cancelled_caught:
+        late = [node for node in lab.nodes.values() if node.state != "ready"]
+        raise NotReadyError(
+            f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
+            hint="give them longer with --timeout, or fewer at once with --max-workers",
+            evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
+        )
+
+
+@asynccontextmanager
+async def _open_control(
+    lab: Lab, folders: LabFolders, going_down: trio.Event
+) -> AsyncGenerator[None]:
+    """Serve the control API for the length of the block; ready when the block begins."""
+    config = Config()
+    config.bind = [f"unix:{folders.control}"]
+    config.umask = 0o177
+    config.graceful_timeout = 1
+    config.loglevel = "WARNING"
+    application = make_application(lab, going_down)
+    async with open_tasks() as tasks:
+        await tasks.start(partial(serve, application, config))  # pyright: ignore[reportArgumentType]
+        yield
+        tasks.cancel_scope.cancel()
+
+
+def main() -> None:
+    """Be the lab process."""
+    name, starter, lock, request = sys.argv[1:]
+    for number in _ENDINGS:
+        # What comes while the lab is taken down already must not cut that short. A function, not
+        # SIG_IGN, which every program that we start would inherit.
+        signal.signal(number, _take_note)
+    # Inherited on purpose, and not to be inherited further.
+    for number in (int(starter), int(lock)):
+        os.set_inheritable(number, False)  # noqa: FBT003
+    folders = lab_folders(name)
+    asked = json.loads(request)
+    timeout = asked.pop("timeout")
+    with socket.socket(fileno=int(starter)) as channel:
+        try:
+            trio.run(_serve_starter, folders, channel, Options(**asked), timeout)
+        except BaseException as error:  # noqa: BLE001 # told, kept and raised again there
+            _give_up(folders, channel, error)
+    folders.remove()
+
+
+def _take_note(_number: int, _frame: object) -> None:
+    """Do nothing: the end is under way."""
+
+
+async def _serve_starter(
+    folders: LabFolders, channel: socket.socket, options: Options, timeout: float
+) -> None:
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel.dup()))
+    async with stream:
+        await run_lab(folders, _Starter(stream), options, timeout)
+
+
+def _give_up(folders: LabFolders, channel: socket.socket, failure: BaseException) -> NoReturn:
+    """Tell what failed to whoever still listens, keep the logs, and end."""
+    errors = leaves(failure)
+    if any(isinstance(error, _StarterGoneError) for error in errors):
+        folders.remove()
+        sys.exit(130)
+    error = next((each for each in errors if isinstance(each, NetlabError)), errors[0])
+    record = to_record(error)
+    with folders.events.open("a", encoding="utf-8") as file:
+        EventLog(file).record("lab", str(record["message"]), state="failed")
+    with contextlib.suppress(OSError):
+        channel.setblocking(True)  # noqa: FBT003
+        channel.sendall(json.dumps({"error": record}).encode() + b"\n")
+    if not isinstance(error, NetlabError):
+        raise failure
+    print(f"{error}\n{error.evidence or ''}", file=sys.stderr)  # noqa: T201 # the lab's log
+    sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Starts a lab process and follows it until its nodes are ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from netlab.errors import ControlError, LabConflictError
+from netlab.lab.client import open_client, open_ending
+from netlab.lab.folders import LabFolders, lab_folders, take_lock
+from netlab.lab.options import Options
+from netlab.lab.records import from_record
+from netlab.plan.codec import difference, digest, from_json, to_json
+from netlab.plan.model import Plan
+from netlab.process import start_detached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What `netlab up` asks for.
+
+    Attributes:
+        plan: What to bring to life.
+        topology: The file that it came from, for `netlab status`.
+        options: How.
+        timeout: Seconds that the nodes have to become ready.
+    """
+
+    plan: Plan
+    topology: str
+    options: Options
+    timeout: float
+
+
+def start_lab(start: Start) -> Generator[dict[str, object]]:
+    """Start a lab process, or find the one that runs the same plan; yield what it tells.
+
+    Yields ``{"event": ...}`` records and at last ``{"ready": status}``. Closing the generator early
+    (or Ctrl-C) takes everything back and returns when it is gone.
+
+    Raises:
+        LabConflictError: A lab of that name runs another plan.
+        NetlabError: It could not be brought to life; everything has been taken back.
+    """
+    folders = lab_folders(start.plan.lab)
+    lock = take_lock(folders)
+    if lock is None:
+        yield from _join(folders, start.plan)
+        return
+    with open_ending(folders) as wait_ended, _launch(folders, lock, start) as channel:
+        try:
+            yield from _follow(folders, channel, wait_ended)
+        except (KeyboardInterrupt, GeneratorExit):
+            channel.shutdown(socket.SHUT_RDWR)
+            wait_ended(None)
+            raise
+
+
+def _launch(folders: LabFolders, lock: int, start: Start) -> socket.socket:
+    """Start the lab process; it inherits the lock, and one end of the returned socket."""
+    try:
+        folders.clear_state()
+        folders.plan.write_text(to_json(start.plan), encoding="utf-8")
+        ours, theirs = socket.socketpair()
+        log = os.open(folders.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        request = {
+            **asdict(start.options),
+            "timeout": start.timeout,
+        }
+        descriptors = (theirs.fileno(), lock)
+        words = (start.plan.lab, *map(str, descriptors), json.dumps(request))
+        with theirs:
+            pid = start_detached(
+                (sys.executable, "-m", "netlab.lab.main", *words),
+                pass_fds=descriptors,
+                output=log,
+            )
+        about = {"pid": pid, "started": time.time(), "topology": start.topology}
+        folders.about.write_text(json.dumps(about), encoding="utf-8")
+        os.close(log)
+    finally:
+        os.close(lock)
+    return ours
+
+
+def _follow(
+    folders: LabFolders, channel: socket.socket, wait_ended: Callable[[float | None], bool]
+) -> Generator[dict[str, object]]:
+    with channel.makefile("r", encoding="utf-8") as lines:
+        for line in lines:
+            record = cast("dict[str, object]", json.loads(line))
+            if isinstance(record.get("error"), dict):
+                wait_ended(None)
+                raise from_record(cast("dict[str, object]", record["error"]))
+            if "ready" in record:
+                yield {"ready": open_client(folders).status()}
+                return
+            yield record
+    wait_ended(None)
+    log = folders.log.read_text(errors="replace") if folders.log.exists() else ""
+    raise ControlError(
+        f"lab {folders.lab} ended before it was ready", evidence=log[-4000:].strip() or None
+    )
+
+
+def _join(folders: LabFolders, plan: Plan) -> Generator[dict[str, object]]:
+    """Wait for the running lab of that name, if it is the same."""
+    running = from_json(folders.plan.read_text(encoding="utf-8"))
+    if digest(running) != digest(plan):
+        raise LabConflictError(
+            f"lab {plan.lab} is up from another plan",
+            hint=f"netlab down --name {plan.lab}, or --name for a second lab",
+            evidence="\n".join(difference(running, plan)),
+        )
+    yield {"ready": open_client(folders).wait_ready(), "joined": True}

@@ -1,0 +1,18 @@
+"""A plan's node becomes a running QEMU, and is spoken to.
+
+The modules, in the order in which a machine comes to life::
+
+    argv.py        NodePlan -> QEMU's command line; pure
+    disk.py        overlays over images
+    accel.py       KVM when it really works, else TCG
+    machine.py     open_machine: QEMU from start to end
+    qmp.py         QEMU's monitor: commands and events
+    agent.py       the guest agent: programs and files in the guest
+    channel.py       its wire protocol, in step after anything
+    console.py     the serial console: logged, attachable
+    identity.py    hostname, interfaces, addresses, routes, files, commands: pushed over the agent
+    verify.py        and read back
+
+    framing.py     lines out of a byte stream, bounded
+    scopes.py      a nursery whose tasks serve a block
+"""

@@ -1,0 +1,241 @@
+"""QEMU's command line, as a pure function of the plan.
+
+Facts: qemu-system-x86_64(1). Everything that could differ between two hosts is said or left out by
+``-nodefaults -no-user-config``; every device has a name and an address of its own, so that a link
+can be taken down by name and a node's PCI addresses never depend on another's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from netlab.errors import InputError
+from netlab.plan.catalogue import MAXIMUM_INTERFACES
+from netlab.plan.model import InterfacePlan, NodePlan, Wire
+
+FIRST_DESCRIPTOR = 10
+"""Below are the standard ones and room for what a launcher may need."""
+
+FIRST_DISK_SLOT = 0x08
+FIRST_NIC_SLOT = 0x10
+FUNCTIONS = 8
+"""PCI: q35 has its own devices in slots 0 and 31; a slot has 8 functions, and so the 15 slots from
+0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
+
+MESSAGE_SIGNALLED = 48
+"""So many interfaces get interrupts of their own, three each (MSI-X); those behind share the four
+lines of the PCI bus. A processor of Linux on x86 has some 220 vectors for everything (kernel,
+arch/x86/include/asm/irq_vectors.h), and a NIC that finds none left does not come up."""
+
+MAX_DISKS = FIRST_NIC_SLOT - FIRST_DISK_SLOT
+
+OFFLOADS = (
+    "csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo",
+    "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
+)  # fmt: skip
+"""What makes a frame on the wire differ from one on a cable. mrg_rxbuf stays: it is only memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What a machine boots from; paths are strings so that a plan can print placeholders.
+
+    Attributes:
+        kernel: A kernel image, or None to boot from the first disk.
+        initrd: Its initial RAM disk, or None.
+        append: Its command line.
+        disks: qcow2 files that the machine writes to.
+    """
+
+    kernel: str | None
+    initrd: str | None = None
+    append: str = ""
+    disks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """Descriptor numbers in QEMU.
+
+    Attributes:
+        qmp: A stream socket for the monitor.
+        agent: A stream socket for the guest agent.
+        console: A stream socket for the serial console.
+        interfaces: A tap for each interface, in the plan's order.
+    """
+
+    qmp: int
+    agent: int
+    console: int
+    interfaces: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What differs between guests' architectures.
+
+    Attributes:
+        program: QEMU.
+        machine: Its machine type. On x86_64 q35 is as quick to the agent as pc and microvm gives up
+            PCI: no ACPI hot-plug, no UEFI.
+        emulated: The CPU under TCG.
+    """
+
+    program: str
+    machine: str
+    emulated: str
+
+
+ARCHITECTURES = {
+    "x86_64": Architecture(program="qemu-system-x86_64", machine="q35", emulated="max"),
+}
+
+
+def channels(node: NodePlan) -> Channels:
+    """Return the descriptor numbers for a node: one after the other, from 10 up."""
+    first = FIRST_DESCRIPTOR + 3
+    return Channels(
+        qmp=FIRST_DESCRIPTOR,
+        agent=FIRST_DESCRIPTOR + 1,
+        console=FIRST_DESCRIPTOR + 2,
+        interfaces=tuple(range(first, first + len(node.interfaces))),
+    )
+
+
+def nic_id(index: int) -> str:
+    """Return QEMU's name of the NIC of a node's interface with that index."""
+    return f"nic{index}"
+
+
+def argv(
+    node: NodePlan, boot: Boot, *, accel: Literal["kvm", "tcg"], channels: Channels
+) -> tuple[str, ...]:
+    """Return the command line of a node's QEMU.
+
+    Args:
+        node: The node.
+        boot: What it boots from.
+        accel: The accelerator, decided.
+        channels: Its descriptors.
+
+    Raises:
+        InputError: The architecture is unknown, or there are more interfaces or disks than slots.
+    """
+    architecture = _check(node, boot)
+    arguments = (
+        (architecture.program,),
+        ("-name", f"guest={_escape(node.name)}"),
+        ("-nodefaults",),
+        ("-no-user-config",),
+        ("-display", "none"),
+        # A guest that breaks out of its devices finds no way to start programs or gain rights.
+        ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        ("-machine", architecture.machine),
+        ("-accel", accel),
+        ("-cpu", "host" if accel == "kvm" else architecture.emulated),
+        ("-smp", str(node.cpus)),
+        ("-m", f"{node.memory}M"),
+        ("-uuid", node.uuid),
+        ("-rtc", "base=utc"),
+        # A panicked guest stays to be looked at.
+        ("-action", "panic=pause"),
+        *_channel_devices(channels),
+        ("-object", "rng-random,id=random0,filename=/dev/urandom"),
+        ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
+        *_boot(boot),
+        *(group for index, disk in enumerate(boot.disks) for group in _disk(index, disk)),
+        *(
+            group
+            for index, interface in enumerate(node.interfaces)
+            for group in _nic(index, interface, node.wire, channels.interfaces[index])
+        ),
+    )
+    return tuple(word for group in arguments for word in group)
+
+
+def _check(node: NodePlan, boot: Boot) -> Architecture:
+    architecture = ARCHITECTURES.get(node.arch)
+    if architecture is None:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise InputError(f"{node.name}: there is no machine for {node.arch!r}", hint=f"use {known}")
+    if len(node.interfaces) > MAXIMUM_INTERFACES:
+        raise InputError(
+            f"{node.name} has {len(node.interfaces)} interfaces, and a machine takes"
+            f" {MAXIMUM_INTERFACES}",
+            hint="use VLANs on fewer interfaces, or more nodes",
+        )
+    if len(boot.disks) > MAX_DISKS:
+        raise InputError(f"{node.name} has {len(boot.disks)} disks, a machine takes {MAX_DISKS}")
+    return architecture
+
+
+def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
+    return (
+        ("-chardev", f"socket,id=qmp,fd={channels.qmp}"),
+        ("-mon", "chardev=qmp,mode=control"),
+        ("-chardev", f"socket,id=console,fd={channels.console}"),
+        ("-serial", "chardev:console"),
+        ("-device", "virtio-serial-pci,id=serial0,bus=pcie.0,addr=0x1,disable-legacy=on"),
+        ("-chardev", f"socket,id=agent,fd={channels.agent}"),
+        (
+            "-device",
+            "virtserialport,id=agent0,bus=serial0.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0",
+        ),
+    )
+
+
+def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
+    if boot.kernel is None:
+        return ()
+    groups: tuple[tuple[str, str], ...] = (("-kernel", boot.kernel),)
+    if boot.initrd is not None:
+        groups += (("-initrd", boot.initrd),)
+    if boot.append:
+        groups += (("-append", boot.append),)
+    return groups
+
+
+def _disk(index: int, path: str) -> tuple[tuple[str, str], ...]:
+    slot = FIRST_DISK_SLOT + index
+    return (
+        (
+            "-blockdev",
+            f"driver=qcow2,node-name=disk{index},discard=unmap,"
+            f"file.driver=file,file.discard=unmap,file.filename={_escape(path)}",
+        ),
+        (
+            "-device",
+            f"virtio-blk-pci,id=blk{index},drive=disk{index},bus=pcie.0,addr={slot:#x},"
+            f"disable-legacy=on,bootindex={index}",
+        ),
+    )
+
+
+def _nic(
+    index: int, interface: InterfacePlan, wire: Wire, descriptor: int
+) -> tuple[tuple[str, str], ...]:
+    slot, function = divmod(index, FUNCTIONS)
+    parts = [
+        f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={_escape(interface.mac)}",
+        f"bus=pcie.0,addr={FIRST_NIC_SLOT + slot:#x}.{function}",
+        "disable-legacy=on",
+        "romfile=",
+    ]
+    if function == 0:
+        parts.append("multifunction=on")
+    if interface.mtu != 1500:
+        parts.append(f"host_mtu={interface.mtu}")
+    if wire == "exact":
+        parts.extend(f"{offload}=off" for offload in OFFLOADS)
+    if index >= MESSAGE_SIGNALLED:
+        parts.append("vectors=0")
+    return (
+        ("-netdev", f"tap,id=net{index},fd={descriptor}"),
+        ("-device", ",".join(parts)),
+    )
+
+
+def _escape(value: str) -> str:
+    """Double the commas, which QEMU's option parser takes for separators otherwise."""
+    return value.replace(",", ",,")

@@ -1,0 +1,193 @@
+"""The guest agent's wire protocol: one request, one answer, in step after anything.
+
+The agent answers strictly in order over a channel that outlives it: an agent that restarts, a guest
+that reboots or a caller that gives up leaves half-read requests and answers nobody awaits. So one
+request is on the wire at a time, and after one whose answer was not read, the next begins with
+``guest-sync-delimited``: a 0xFF byte empties the agent's parser, and the answer, itself marked by
+0xFF, is told from everything before it by a number. Facts: qga/qapi-schema.json of QEMU, "guest-
+sync-delimited". The agent complains about the 0xFF with an error of its own, before the answer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import final
+
+import trio
+
+from netlab.errors import (
+    AgentClosedError,
+    AgentCommandError,
+    AgentError,
+    AgentProtocolError,
+    MachineError,
+)
+from netlab.machine.framing import LineReader, decode, encode, excerpt
+from netlab.machine.qmp import Explain
+
+LINE_LIMIT = 96 * 1024 * 1024
+"""Bytes of the longest answer: both outputs of a program, 16 MiB each, in base64, and some air."""
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 8.0
+"""Seconds after which a synchronisation is sent again to an agent that has not answered."""
+
+_DELIMITER = b"\xff"
+
+
+class AgentInterruptedError(AgentError):
+    """The agent ended, or its guest was reset, while an answer was awaited."""
+
+
+@final
+class AgentChannel:
+    """The connection to one guest's agent."""
+
+    def __init__(self, stream: trio.abc.Stream, explain: Explain) -> None:
+        self._stream = stream
+        self._explain = explain
+        self._lines = LineReader(stream, limit=LINE_LIMIT, error=AgentProtocolError)
+        self._turn = trio.Lock()
+        self._in_step = False
+        # A random beginning: answers to who used the channel before are not taken for ours.
+        self._identifier = secrets.randbits(31)
+        self._failure: Callable[[], MachineError] | None = None
+        self._interruption: MachineError | None = None
+        self._reading: trio.CancelScope | None = None
+
+    async def wait_ready(self) -> None:
+        """Wait until an agent answers, whether it starts before or after us.
+
+        QEMU keeps what is sent until the guest opens the channel, and a guest that resets loses
+        it: so the synchronisation is repeated, ever more slowly, and only the answer to the last
+        one counts, because the others come before it.
+
+        Raises:
+            AgentClosedError: The connection ended.
+            MachineError: The machine failed.
+        """
+        async with self._turn:
+            pause = FIRST_PAUSE
+            self._in_step = False
+            while not self._in_step:
+                with trio.move_on_after(pause), suppress(AgentInterruptedError):
+                    await self._synchronise()
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def call(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
+        """Run an agent command and return what it returns; cancelling it does no harm.
+
+        Raises:
+            AgentCommandError: The agent refuses it, or it failed.
+            AgentProtocolError: The agent sent nonsense.
+            AgentClosedError: The connection ended.
+            MachineError: The machine failed.
+        """
+        request = _request(command, arguments)
+        async with self._turn:
+            if not self._in_step:
+                await self._synchronise()
+            self._in_step = False
+            self._identifier += 1
+            await self._send(encode({**request, "id": self._identifier}))
+            answer = await self._receive_answer()
+            self._in_step = True
+        if "error" in answer:
+            raise AgentCommandError(request, answer)
+        return answer["return"]
+
+    async def post(self, command: str, arguments: Mapping[str, object] | None = None) -> None:
+        """Send a command that has no answer when it succeeds, such as ``guest-shutdown``.
+
+        Raises:
+            AgentClosedError: The connection has ended.
+            MachineError: The machine failed.
+        """
+        async with self._turn:
+            if not self._in_step:
+                await self._synchronise()
+            self._in_step = False
+            await self._send(encode(_request(command, arguments)))
+
+    def fail(self, error: Callable[[], MachineError] | None) -> None:
+        """Let whoever awaits an answer, now or later, have this error; None ends that state."""
+        self._failure = error
+        if error is not None and self._reading is not None:
+            self._reading.cancel()
+
+    def interrupt(self) -> None:
+        """Let who awaits an answer know that there will be none: its agent is gone."""
+        self._in_step = False
+        if self._reading is not None:
+            self._interruption = AgentInterruptedError("the guest's agent ended meanwhile")
+            self._reading.cancel()
+
+    async def _synchronise(self) -> None:
+        self._in_step = False
+        self._identifier += 1
+        number = self._identifier
+        request = _request("guest-sync-delimited", {"id": number})
+        # The line end before it closes a string that a cut-off request may have left open.
+        await self._send(b"\n" + _DELIMITER + encode(request))
+        while True:
+            line = await self._receive()
+            _, delimiter, rest = line.rpartition(_DELIMITER)
+            if delimiter and (decode(rest) or {}).get("return") == number:
+                break
+        self._in_step = True
+
+    async def _receive_answer(self) -> dict[str, object]:
+        while True:
+            line = await self._receive()
+            if not line.strip():
+                continue
+            answer = decode(line)
+            if answer is None or not ("return" in answer or "error" in answer):
+                raise AgentProtocolError(f"the agent sent what is no answer: {excerpt(line)}")
+            # Agents since QEMU 4.0 repeat the request's id; from older ones order is all there is.
+            if answer.pop("id", self._identifier) == self._identifier:
+                return answer
+
+    async def _send(self, data: bytes) -> None:
+        broken = (trio.BrokenResourceError, trio.ClosedResourceError)
+        with self._interruptible(), suppress(*broken):
+            await self._stream.send_all(data)
+            return
+        raise await self._ended()
+
+    async def _receive(self) -> bytes:
+        line = None
+        with self._interruptible():
+            line = await self._lines.receive()
+        if line is None:
+            raise await self._ended()
+        return line
+
+    @contextmanager
+    def _interruptible(self) -> Generator[None]:
+        """Let :meth:`fail` end the wait inside."""
+        self._interruption = None
+        with trio.CancelScope() as self._reading:
+            if self._failure is not None:
+                self._reading.cancel()
+            try:
+                yield
+            finally:
+                self._reading = None
+
+    async def _ended(self) -> MachineError:
+        if self._interruption is not None:
+            error, self._interruption = self._interruption, None
+            return error
+        if self._failure is not None:
+            return self._failure()
+        return await self._explain(AgentClosedError("the agent's channel was closed"))
+
+
+def _request(command: str, arguments: Mapping[str, object] | None) -> dict[str, object]:
+    request: dict[str, object] = {"execute": command}
+    if arguments:
+        request["arguments"] = dict(arguments)
+    return request

@@ -1,0 +1,109 @@
+"""What befalls a machine while its QEMU lives: panics, internal errors, resets."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import final
+
+from netlab.errors import MachineError
+from netlab.machine.agent import Agent
+from netlab.machine.console import Console
+from netlab.machine.qmp import QMP, Event
+
+FATAL_STATES = {
+    "internal-error": "the accelerator could not go on (run state internal-error)",
+    "guest-panicked": "the guest's kernel panicked",
+    "io-error": "a disk of the machine failed (run state io-error)",
+}
+"""QEMU's run states that nothing in the guest gets out of."""
+
+PANIC = r"^(?:\[ *\d+\.\d+\] )?Kernel panic - not syncing: [^\r\n]*(?=\r?\n)"
+"""How Linux says so on its console; a guest without a pvpanic driver says it nowhere else."""
+
+
+@final
+class Health:
+    """What is known about a running machine beside its process.
+
+    Attributes:
+        qmp: Its monitor.
+        agent: Its agent; told of failures, so that nobody waits for a dead guest.
+        console: Its console.
+        run_state: QEMU's run state, such as ``running`` or ``paused``.
+        failure: Why the guest will never answer again, or empty.
+    """
+
+    def __init__(self, name: str, qmp: QMP, agent: Agent, console: Console) -> None:
+        self.qmp = qmp
+        self.agent = agent
+        self.console = console
+        self.run_state = "running"
+        self.failure = ""
+        self._name = name
+        self._since = 0
+
+    async def watch_events(self) -> None:
+        """Follow QEMU's run state until the monitor is closed."""
+        with self.qmp.events() as events, suppress(MachineError):
+            # What happened before the subscription is still to be seen in the state.
+            await self._refresh()
+            async for event in events:
+                await self._take(event)
+
+    async def watch_console(self) -> None:
+        """Look for panics until the console ends."""
+        with suppress(MachineError):
+            while True:
+                text = await self.console.wait_for_text(PANIC, since=self._since)
+                self._since = self.console.position
+                self._fail(f"the guest's kernel panicked: {text.partition('syncing: ')[2]}")
+
+    async def reset(self) -> None:
+        """Reset the machine and let it run.
+
+        Raises:
+            QMPError: QEMU refuses.
+            MachineDiedError: QEMU has ended.
+        """
+        with self.qmp.events("RESET") as events:
+            await self.qmp.execute("system_reset")
+            await events.wait()
+        self._restart()
+        # One that was stopped stays stopped over a reset.
+        await self.qmp.execute("cont")
+
+    async def _take(self, event: Event) -> None:
+        if event.name == "GUEST_PANICKED":
+            self._fail(FATAL_STATES["guest-panicked"])
+        elif event.name == "RESET":
+            self._restart()
+        elif event.name == "VSERPORT_CHANGE" and event.data.get("open") is False:
+            # The agent has closed its end: what it was asked it will not answer.
+            self.agent.interrupt()
+        if event.name in {"STOP", "RESUME", "RESET", "SUSPEND", "WAKEUP", "GUEST_PANICKED"}:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        match await self.qmp.execute("query-status"):
+            case {"status": str(state)}:
+                self.run_state = state
+                if state in FATAL_STATES:
+                    self._fail(FATAL_STATES[state])
+            case _:
+                return
+
+    def _restart(self) -> None:
+        self.failure = ""
+        self.agent.fail(None)
+        self.agent.interrupt()
+
+    def _fail(self, failure: str) -> None:
+        # The first reason is the cause of the others.
+        if not self.failure:
+            self.failure = failure
+            self.agent.fail(self._error)
+
+    def _error(self) -> MachineError:
+        return MachineError(
+            f"{self._name}: {self.failure}", evidence="\n".join(self.console.tail())
+        )

@@ -1,0 +1,359 @@
+"""A running QEMU, from its start to its end.
+
+::
+
+    async with open_machine(node, boot, accel="tcg", launcher=sandbox, folder=folder) as machine:
+        await machine.wait_ready()
+        await machine.agent.execute("reboot")
+
+The scope owns the process and every descriptor: when it is left, QEMU has ended. A QEMU that dies
+inside it ends every call that needs it with MachineDiedError, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, final
+
+import trio
+
+from netlab.errors import (
+    LaunchError,
+    MachineDiedError,
+    MachineError,
+    SandboxError,
+    UnknownNameError,
+)
+from netlab.machine.agent import open_agent
+from netlab.machine.argv import Boot, Channels, argv, channels, nic_id
+from netlab.machine.console import open_console
+from netlab.machine.health import Health
+from netlab.machine.qmp import QMP, open_qmp
+from netlab.plan.model import NodePlan
+from netlab.process import Launcher, Process, find_program
+from netlab.scopes import open_background
+
+SHUTDOWN_GRACE = 10.0
+"""Seconds that a guest gets to power off when it is asked to."""
+
+QUIT_GRACE = 2.0
+"""Seconds that QEMU gets to flush its disks and end after SIGTERM, before it is killed."""
+
+KILL_GRACE = 10.0
+"""Seconds to wait for a killed process, which ends unless the host's kernel is stuck."""
+
+DEATH_GRACE = 2.0
+"""Seconds between the end of a connection and the news that QEMU ended, which belong together."""
+
+OUTPUT_LIMIT = 4096
+"""Bytes of QEMU's own output that an error shows."""
+
+
+@final
+class Machine:
+    """A running QEMU; made by :func:`open_machine`.
+
+    Attributes:
+        node: What it is.
+        argv: Its command line.
+        pid: QEMU's process id as the host sees it.
+        folder: Holds ``console.log`` and ``qemu.log``.
+        qmp: Its monitor.
+        agent: Its guest's agent.
+        console: Its serial console.
+    """
+
+    def __init__(self, node: NodePlan, life: _Life, health: Health) -> None:
+        self.node = node
+        self.argv = life.process.argv
+        self.pid = life.process.pid
+        self.folder = life.folder
+        self.qmp = health.qmp
+        self.agent = health.agent
+        self.console = health.console
+        self._life = life
+        self._started = trio.current_time()
+        self._ready = False
+        self._health = health
+
+    @property
+    def exit(self) -> int | None:
+        """QEMU's exit status, minus the signal's number if killed; None while it runs."""
+        return self._life.status
+
+    async def wait_ready(self) -> None:
+        """Wait until the guest's agent answers; the deadline is the caller's.
+
+        Raises:
+            MachineDiedError: QEMU ended first.
+            MachineError: The guest panicked, or QEMU stopped it for good.
+        """
+        await self.agent.wait_ready()
+        self._ready = True
+
+    async def wait_exit(self) -> int:
+        """Wait until QEMU has ended, and return its exit status (minus a signal's number)."""
+        return await self._life.wait()
+
+    def status_reason(self) -> str:
+        """Say in one line how it is, or what it is waiting for; empty when it is ready."""
+        if self.exit is not None:
+            return MachineDiedError(self.node.name, self.argv, self.exit, "").message
+        if self._health.failure:
+            return self._health.failure
+        if self._health.run_state != "running":
+            return f"the machine is {self._health.run_state}"
+        if self._ready:
+            return ""
+        silent = trio.current_time() - self._started
+        last = self.console.tail(1)
+        shown = f"last console line: {last[0][:120]}" if last else "nothing on the console yet"
+        return f"agent silent for {silent:.0f} s, {shown}"
+
+    def output_tail(self) -> str:
+        """Return the last that QEMU itself printed."""
+        return self._life.output_tail()
+
+    async def pause(self) -> None:
+        """Stop the guest's CPUs.
+
+        Raises:
+            QMPError: QEMU refuses.
+            MachineDiedError: QEMU has ended.
+        """
+        await self.qmp.execute("stop")
+
+    async def resume(self) -> None:
+        """Let the guest's CPUs go on.
+
+        Raises:
+            QMPError: QEMU refuses, because the machine needs a reset for example.
+            MachineDiedError: QEMU has ended.
+        """
+        await self.qmp.execute("cont")
+
+    async def reset(self) -> None:
+        """Press the reset button; :meth:`wait_ready` then waits for the guest that boots.
+
+        Raises:
+            QMPError: QEMU refuses.
+            MachineDiedError: QEMU has ended.
+        """
+        self._ready = False
+        self._started = trio.current_time()
+        await self._health.reset()
+
+    async def set_link(self, interface: str, *, up: bool) -> None:
+        """Plug or pull the cable of an interface, as the guest sees it.
+
+        Raises:
+            UnknownNameError: The node has no such interface.
+            QMPError: QEMU refuses.
+            MachineDiedError: QEMU has ended.
+        """
+        names = [candidate.name for candidate in self.node.interfaces]
+        if interface not in names:
+            raise UnknownNameError(f"{self.node.name} has no interface {interface!r}")
+        await self.qmp.execute("set_link", name=nic_id(names.index(interface)), up=up)
+
+    async def shutdown(self, *, grace: float = SHUTDOWN_GRACE) -> int:
+        """Power off: ask the guest, then end QEMU, then kill it; return QEMU's exit status.
+
+        Args:
+            grace: Seconds that the guest gets. One that runs no agent and ignores the power button
+                uses them all.
+        """
+        with trio.move_on_after(grace):
+            async with open_background() as nursery:
+                nursery.start_soon(_quietly, self.agent.post_shutdown)
+                nursery.start_soon(_quietly, self._press_power_button)
+                await self.wait_exit()
+        await self._life.end()
+        return await self.wait_exit()
+
+    async def _press_power_button(self) -> None:
+        await self.qmp.execute("system_powerdown")
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class _Life:
+    """QEMU as a process: how it ended, and what it printed.
+
+    It does without QMP: a cancelled scope has no tasks left that would speak it.
+
+    Attributes:
+        name: The node's name.
+        process: What the launcher started.
+        folder: Where its output goes.
+        status: Its exit status once it has ended.
+    """
+
+    name: str
+    process: Process
+    folder: Path
+    ended: trio.Event = field(default_factory=trio.Event)
+    status: int | None = None
+    watching: trio.CancelScope = field(default_factory=lambda: trio.CancelScope(shield=True))
+
+    async def watch(self) -> None:
+        """Wait for its end; the end of the sandbox is one as well."""
+        # Not to be cancelled before the process has ended: how else would that be known?
+        with self.watching:
+            try:
+                self.status = await self.process.wait()
+            except SandboxError:
+                # With PID 1 of its namespace gone, the kernel has killed it.
+                self.status = -signal.SIGKILL
+        self.ended.set()
+
+    async def wait(self) -> int:
+        """Wait for its end and return its status."""
+        await self.ended.wait()
+        return self.status if self.status is not None else -signal.SIGKILL
+
+    async def explain(self, error: MachineError) -> MachineError:
+        """Return what the end of a connection to it means."""
+        with trio.move_on_after(DEATH_GRACE):
+            status = await self.wait()
+            return MachineDiedError(self.name, self.process.argv, status, self.output_tail())
+        return error
+
+    def output_tail(self) -> str:
+        """Return the last that it printed."""
+        try:
+            with (self.folder / "qemu.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - OUTPUT_LIMIT))
+                return file.read().decode(errors="replace").strip()
+        except OSError as error:
+            return f"(its output cannot be read: {error})"
+
+    async def end(self) -> None:
+        """Make it end: told to, then killed; bounded, and not to be cancelled."""
+        with trio.CancelScope(shield=True):
+            for number, grace in ((signal.SIGTERM, QUIT_GRACE), (signal.SIGKILL, KILL_GRACE)):
+                if self.ended.is_set():
+                    return
+                with trio.move_on_after(grace):
+                    # A sandbox that is gone has taken it along.
+                    with suppress(SandboxError):
+                        await self.process.send_signal(number)
+                    await self.ended.wait()
+        # Neither dead nor alive: the host's kernel is stuck, and waiting is of no use.
+        self.watching.cancel()
+
+
+@asynccontextmanager
+async def open_machine(
+    node: NodePlan,
+    boot: Boot,
+    *,
+    accel: Literal["kvm", "tcg"],
+    launcher: Launcher,
+    folder: Path,
+) -> AsyncGenerator[Machine]:
+    """Start a node's QEMU and give it up when the block is left.
+
+    Args:
+        node: What to start.
+        boot: What it boots from.
+        accel: The accelerator.
+        launcher: Starts QEMU where the node's taps are.
+        folder: Gets the logs; made when it is not there.
+
+    Raises:
+        InputError: The node cannot be built.
+        LaunchError: QEMU did not start; the error has its command line and output.
+        SandboxError: The launcher is gone.
+    """
+    numbers = channels(node)
+    program, *arguments = argv(node, boot, accel=accel, channels=numbers)
+    command = (find_program(program), *arguments)
+    async with open_background() as nursery:
+        streams, process = await _launch(node, command, numbers, launcher, folder)
+        life = _Life(name=node.name, process=process, folder=folder)
+        nursery.start_soon(life.watch)
+        try:
+            async with (
+                open_console(streams.console, folder / "console.log") as console,
+                open_agent(streams.agent, explain=life.explain) as agent,
+                _open_monitor(streams.qmp, life) as qmp,
+            ):
+                health = Health(node.name, qmp, agent, console)
+                nursery.start_soon(health.watch_events)
+                nursery.start_soon(health.watch_console)
+                try:
+                    yield Machine(node, life, health)
+                finally:
+                    await life.end()
+        finally:
+            await life.end()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Streams:
+    """Our ends of a machine's channels."""
+
+    qmp: trio.SocketStream
+    agent: trio.SocketStream
+    console: trio.SocketStream
+
+
+async def _launch(
+    node: NodePlan, command: tuple[str, ...], numbers: Channels, launcher: Launcher, folder: Path
+) -> tuple[_Streams, Process]:
+    taps = {
+        number: interface.tap
+        for number, interface in zip(numbers.interfaces, node.interfaces, strict=True)
+    }
+    log_path = _prepare(folder)
+    with ExitStack() as ours, ExitStack() as theirs:
+        ends: list[trio.SocketStream] = []
+        descriptors: dict[int, int] = {}
+        for number in (numbers.qmp, numbers.agent, numbers.console):
+            mine, his = socket.socketpair()
+            ours.callback(mine.close)
+            descriptors[number] = theirs.enter_context(his).fileno()
+            ends.append(trio.SocketStream(trio.socket.from_stdlib_socket(mine)))
+        log = theirs.enter_context(log_path.open("ab", buffering=0))
+        descriptors[1] = descriptors[2] = log.fileno()
+        process = await launcher.launch(command, descriptors=descriptors, taps=taps)
+        ours.pop_all()
+    qmp, agent, console = ends
+    return _Streams(qmp=qmp, agent=agent, console=console), process
+
+
+def _prepare(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "qemu.log"
+
+
+@asynccontextmanager
+async def _open_monitor(stream: trio.SocketStream, life: _Life) -> AsyncGenerator[QMP]:
+    started = False
+    try:
+        async with open_qmp(stream, explain=life.explain) as qmp:
+            started = True
+            yield qmp
+    except MachineError as error:
+        if started:
+            raise
+        output = life.output_tail()
+        last = output.rpartition("\n")[2] or error.message
+        raise LaunchError(
+            f"{life.name}: QEMU did not start: {last}",
+            evidence=f"{shlex.join(life.process.argv)}\n{output}".strip(),
+        ) from error
+
+
+async def _quietly(function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """Ask for something that may be refused, on the way to what cannot be."""
+    with suppress(MachineError):
+        await function(*arguments)

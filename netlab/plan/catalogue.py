@@ -1,0 +1,36 @@
+"""What a plan has to know of each image: facts only, the images themselves are built elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MAXIMUM_INTERFACES = 120
+"""Interfaces of one machine: 15 slots of its PCI bus with 8 functions each, without a bridge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """An image as the planner sees it.
+
+    Attributes:
+        arch: The architecture of its programs, as QEMU names it.
+        boot: How it boots: ``kernel`` (kernel and initial RAM disk are given to QEMU).
+        minimum_memory: MiB below which it does not start, without interfaces.
+        interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
+        memory: MiB when nothing is said.
+    """
+
+    arch: str
+    boot: Literal["kernel"]
+    minimum_memory: int
+    interface_memory: int
+    memory: int
+
+
+IMAGES = {
+    "micro": ImageFacts(
+        arch="x86_64", boot="kernel", minimum_memory=116, interface_memory=512, memory=128
+    ),
+}
+"""Every image that a topology may name."""

@@ -1,0 +1,36 @@
+"""What a machine can have: memory for its image and interfaces, and how many interfaces."""
+
+from __future__ import annotations
+
+from netlab.plan.catalogue import IMAGES, MAXIMUM_INTERFACES
+from netlab.plan.inventory import PlannedNode
+from netlab.plan.settings import DEFAULT_IMAGE
+from netlab.topology.source import Mistakes, quote
+
+_KIB = 1024
+
+
+def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
+    """Return a node's memory in MiB: what its file says, or what its image needs at ease.
+
+    Args:
+        node: Whose.
+        interfaces: How many it has: each takes memory for the frames that it can hold.
+        mistakes: Told when that is more than a machine can have, or too much for its memory.
+    """
+    if interfaces > MAXIMUM_INTERFACES:
+        message = f"{node.name} has {interfaces} interfaces, and a machine takes"
+        hint = "use VLANs on fewer interfaces, or more nodes"
+        mistakes.add(node.path, f"{message} {MAXIMUM_INTERFACES}", hint)
+    facts = IMAGES.get(node.settings.image, IMAGES[DEFAULT_IMAGE])
+    # Rounded up: a MiB is the unit that QEMU is given.
+    minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
+    memory = node.settings.memory
+    if memory is None:
+        return max(facts.memory, minimum)
+    if memory < minimum:
+        count = f"{interfaces} interface{'s' if interfaces != 1 else ''}"
+        with_them = f" with {count}" if interfaces else ""
+        message = f"{memory} MiB of memory, and the image {quote(node.settings.image)} needs"
+        mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")
+    return memory

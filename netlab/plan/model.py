@@ -1,0 +1,177 @@
+"""The plan: a frozen, JSON-able value that says everything a lab will be.
+
+Nothing in it comes from the host, the clock, the environment or chance: the same topology text
+gives the same plan on every machine. Sizes are MiB, addresses are in CIDR notation with the host's
+own address (``192.168.1.2/24``), MAC addresses are lower case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Wire = Literal["exact", "fast"]
+Accel = Literal["auto", "kvm", "tcg"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortPlan:
+    """A segment's port: one tap on the segment's bridge.
+
+    Attributes:
+        tap: The tap's name in the lab's network namespace, 1 to 15 bytes, unique in the lab.
+        altname: Its long name for people: ``netlab.LAB.NODE.INTERFACE``, at most 127 bytes.
+        wire: ``exact`` (no offloads: frames as a switch would see them) or ``fast``.
+    """
+
+    tap: str
+    altname: str
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentPlan:
+    """A layer-2 segment: one Linux bridge.
+
+    Attributes:
+        name: For people: ``vlan1``, or ``r1:eth1--r2:eth1`` for a link.
+        bridge: The bridge's name, 1 to 15 bytes, unique in the lab and distinct from every tap.
+        altname: Its long name, at most 127 bytes.
+        vlan: The vlan's number when the segment is one, else None.
+        mtu: In bytes.
+        ports: In the order of the file. A segment with exactly two is a wire: its bridge learns no
+            addresses (ageing 0).
+    """
+
+    name: str
+    bridge: str
+    altname: str
+    vlan: int | None
+    mtu: int
+    ports: tuple[PortPlan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfacePlan:
+    """A node's interface.
+
+    Attributes:
+        name: Its name inside the guest, 1 to 15 bytes.
+        segment: The name of the segment that it is on.
+        tap: The name of its tap.
+        mac: Locally administered, lower case.
+        mtu: In bytes.
+        addresses: In CIDR notation, IPv4 and IPv6, in the order to be set.
+    """
+
+    name: str
+    segment: str
+    tap: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutePlan:
+    """A static route: to a prefix or ``default``, through a gateway and/or an interface."""
+
+    to: str
+    via: str | None
+    interface: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePlan:
+    """A file that the guest gets.
+
+    Attributes:
+        path: Absolute, in the guest.
+        content: Its text, or its bytes in base64.
+        encoding: ``utf-8`` or ``base64``: what ``content`` is.
+        mode: Permission bits, such as 0o644.
+    """
+
+    path: str
+    content: str
+    encoding: Literal["utf-8", "base64"]
+    mode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """One machine.
+
+    Attributes:
+        name: The node's name and the guest's host name.
+        id: 1 to 4096, unique; the source of its addresses.
+        id_given: Whether the file says the id. Without, it is the position, and moves with edits.
+        image: The image's name.
+        arch: The guest's architecture, as QEMU names it.
+        accel: What the file asks for.
+        cpus: Number of virtual CPUs.
+        memory: MiB.
+        wire: Whether offloads are negotiated with the guest.
+        uuid: SMBIOS UUID, a function of lab and node.
+        interfaces: vlans first, then explicit ones, then links, each in file order.
+        loopback: Addresses of ``lo`` beside the usual ones, in CIDR notation.
+        routes: Static routes.
+        files: Files, in file order.
+        run: Shell commands that are run, in order, once addresses and files are there.
+    """
+
+    name: str
+    id: int
+    id_given: bool
+    image: str
+    arch: str
+    accel: Accel
+    cpus: int
+    memory: int
+    wire: Wire
+    uuid: str
+    interfaces: tuple[InterfacePlan, ...]
+    loopback: tuple[str, ...]
+    routes: tuple[RoutePlan, ...]
+    files: tuple[FilePlan, ...]
+    run: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlan:
+    """A line of every node's ``/etc/hosts``: a name and its addresses (without prefix length)."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a lab will be.
+
+    Attributes:
+        lab: The lab's name; part of MACs, UUIDs and long names.
+        topology: The name that the file gives itself.
+        nodes: In file order.
+        segments: vlans by number, then links in file order.
+        hosts: Every node's name and addresses.
+        warnings: What the author should know, such as nodes without an ``id``.
+    """
+
+    lab: str
+    topology: str
+    nodes: tuple[NodePlan, ...]
+    segments: tuple[SegmentPlan, ...]
+    hosts: tuple[HostPlan, ...]
+    warnings: tuple[str, ...]
+
+    def node(self, name: str) -> NodePlan:
+        """Return the node of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)

@@ -1,0 +1,174 @@
+"""Topology -> Plan: every name, address and setting of a lab, decided before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netlab.errors import UsageError
+from netlab.plan.addressing import Addressing, assign
+from netlab.plan.checks import check_addresses
+from netlab.plan.inventory import PlannedNode, make_inventory
+from netlab.plan.machines import plan_memory
+from netlab.plan.model import (
+    HostPlan,
+    InterfacePlan,
+    NodePlan,
+    Plan,
+    PortPlan,
+    SegmentPlan,
+)
+from netlab.plan.names import (
+    altname,
+    link_bridge,
+    mac_address,
+    machine_uuid,
+    tap_name,
+    vlan_bridge,
+)
+from netlab.plan.routing import plan_routes
+from netlab.plan.wiring import Segment, make_segments
+from netlab.topology.model import Topology
+from netlab.topology.names import check_lab_name
+from netlab.topology.ranges import compact
+from netlab.topology.source import Mistakes, WrongError
+
+
+def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
+    """Decide everything that a lab will be.
+
+    Args:
+        topology: What its author wrote.
+        lab: The lab's name; the topology's own when None. Another name gives other MAC addresses,
+            UUIDs and long names, so that labs of one file can be told apart.
+
+    Raises:
+        TopologyError: Every mistake that the topology makes as a whole, with its position.
+        UsageError: `lab` cannot be a lab's name.
+    """
+    name = topology.name if lab is None else _checked(lab)
+    mistakes = Mistakes(topology.source)
+    nodes = make_inventory(topology, mistakes)
+    segments = make_segments(topology, nodes, mistakes)
+    addressing = assign(topology, nodes, segments, mistakes)
+    warnings = check_addresses(nodes.values(), segments, addressing, mistakes)
+    interfaces = _interfaces(name, segments, addressing, mistakes)
+    planned = tuple(
+        _node(name, node, interfaces.get(node.name, ()), addressing, mistakes)
+        for node in nodes.values()
+    )
+    mistakes.check()
+    return Plan(
+        lab=name,
+        topology=topology.name,
+        nodes=planned,
+        segments=tuple(_segment(name, segment) for segment in segments),
+        hosts=tuple(_host(node, addressing) for node in planned),
+        warnings=(*_missing_ids(nodes.values()), *warnings),
+    )
+
+
+def _checked(lab: str) -> str:
+    try:
+        return check_lab_name(lab)
+    except WrongError as wrong:
+        raise UsageError(wrong.message, hint=wrong.hint) from None
+
+
+def _interfaces(
+    lab: str, segments: Iterable[Segment], addressing: Addressing, mistakes: Mistakes
+) -> dict[str, tuple[InterfacePlan, ...]]:
+    """Return the interfaces by node, in the order of the file."""
+    found: dict[str, list[tuple[int, InterfacePlan]]] = {}
+    macs: dict[str, str] = {}
+    for segment in segments:
+        for port in segment.ports:
+            node = port.node.name
+            mac = mac_address(lab, node, port.name)
+            whose = f"{node}:{port.name}"
+            if (first := macs.setdefault(mac, whose)) != whose:
+                message = f"{whose} and {first} have the MAC address {mac} by chance"
+                mistakes.add(port.path, message, "rename one of them")
+            interface = InterfacePlan(
+                name=port.name,
+                segment=segment.name,
+                tap=tap_name(lab, node, port.name),
+                mac=mac,
+                mtu=port.mtu,
+                addresses=tuple(map(str, addressing.ports[node, port.name])),
+            )
+            found.setdefault(node, []).append((port.position, interface))
+    return {
+        node: tuple(interface for _, interface in sorted(pairs, key=lambda pair: pair[0]))
+        for node, pairs in found.items()
+    }
+
+
+def _node(
+    lab: str,
+    node: PlannedNode,
+    interfaces: tuple[InterfacePlan, ...],
+    addressing: Addressing,
+    mistakes: Mistakes,
+) -> NodePlan:
+    settings = node.settings
+    own = {one.name: addressing.ports[node.name, one.name] for one in interfaces}
+    return NodePlan(
+        name=node.name,
+        id=node.id,
+        id_given=node.id_given,
+        image=settings.image,
+        arch=settings.arch,
+        accel=settings.accel,
+        cpus=settings.cpus,
+        memory=plan_memory(node, len(interfaces), mistakes),
+        wire=settings.wire,
+        uuid=machine_uuid(lab, node.name),
+        interfaces=interfaces,
+        loopback=tuple(map(str, addressing.loopbacks[node.name])),
+        routes=plan_routes(node, own, mistakes),
+        files=settings.files,
+        run=settings.run,
+    )
+
+
+def _segment(lab: str, segment: Segment) -> SegmentPlan:
+    vlan = segment.vlan
+    bridge = link_bridge(lab, *segment.identity) if vlan is None else vlan_bridge(vlan)
+    return SegmentPlan(
+        name=segment.name,
+        bridge=bridge,
+        altname=altname(lab, segment.name),
+        vlan=vlan,
+        mtu=segment.mtu,
+        ports=tuple(
+            PortPlan(
+                tap=tap_name(lab, port.node.name, port.name),
+                altname=altname(lab, port.node.name, port.name),
+                wire=port.node.settings.wire,
+            )
+            for port in segment.ports
+        ),
+    )
+
+
+def _host(node: NodePlan, addressing: Addressing) -> HostPlan:
+    """Return a node's line of /etc/hosts: its loopback where it has one, as that is always up."""
+    addresses = addressing.loopbacks[node.name] or [
+        address
+        for interface in node.interfaces
+        for address in addressing.ports[node.name, interface.name]
+        if not address.is_link_local
+    ]
+    ordered = sorted(addresses, key=lambda address: address.version)
+    return HostPlan(name=node.name, addresses=tuple(address.host for address in ordered))
+
+
+def _missing_ids(nodes: Iterable[PlannedNode]) -> tuple[str, ...]:
+    names = [node.name for node in nodes if not node.id_given]
+    if not names:
+        return ()
+    have = "has" if len(names) == 1 else "have"
+    return (
+        f"{compact(names)} {have} no id: addresses follow the position in the file, "
+        "and move when nodes before are added or removed",
+    )

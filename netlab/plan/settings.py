@@ -1,0 +1,145 @@
+"""The settings of a node: built-in < defaults < groups, in the order it lists them < its own.
+
+Single values and lists replace; ``files`` is merged by path. Each value keeps the place that it
+came from, so that a mistake points at the group that made it and not at the node that took it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from netlab.plan.catalogue import IMAGES, ImageFacts
+from netlab.plan.model import Accel, FilePlan, Wire
+from netlab.topology.model import File, Node, Route, Settings, Topology
+from netlab.topology.scalars import HostAddress
+from netlab.topology.source import Mistakes, Path, quote
+
+DEFAULT_IMAGE = "micro"
+DEFAULT_MTU = 1500
+"""Bytes; Ethernet's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """What a node is set to, after merging.
+
+    Attributes:
+        memory: MiB, or None where nothing is said.
+        places: Where the value of each setting stands, by its key.
+    """
+
+    image: str
+    arch: str
+    accel: Accel
+    cpus: int
+    memory: int | None
+    wire: Wire
+    mtu: int
+    loopback: bool | tuple[HostAddress, ...]
+    vlans: tuple[int, ...]
+    files: tuple[FilePlan, ...]
+    run: tuple[str, ...]
+    routes: tuple[Route, ...]
+    places: Mapping[str, Path]
+
+
+def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
+    """Return the settings of the nodes of a pattern.
+
+    Args:
+        topology: The whole.
+        pattern: A key of its ``nodes``.
+        mistakes: Gets unknown groups and images, and settings that the image cannot have.
+    """
+    layers = _layers(topology, pattern, topology.nodes[pattern], mistakes)
+    values: dict[str, Any] = {}
+    places: dict[str, Path] = {}
+    for path, layer in layers:
+        for key in Settings.model_fields:
+            value = cast("object", getattr(layer, key))
+            if value is not None and key != "files":
+                values[key] = value
+                places[key] = (*path, key)
+    place = ("nodes", pattern)
+    image = cast("str", values.get("image", DEFAULT_IMAGE))
+    facts = _facts(image, places.get("image", place), mistakes)
+    settings = NodeSettings(
+        image=image,
+        arch=values.get("arch", facts.arch),
+        accel=values.get("accel", "auto"),
+        cpus=values.get("cpus", 1),
+        memory=values.get("memory"),
+        wire=values.get("wire", "exact"),
+        mtu=values.get("mtu", DEFAULT_MTU),
+        loopback=values.get("loopback", False),
+        vlans=values.get("vlans", ()),
+        files=_files(layers, topology, mistakes),
+        run=values.get("run", ()),
+        routes=values.get("routes", ()),
+        places=places,
+    )
+    _check_image(settings, facts, mistakes)
+    return settings
+
+
+def _layers(
+    topology: Topology, pattern: str, node: Node, mistakes: Mistakes
+) -> list[tuple[Path, Settings]]:
+    layers: list[tuple[Path, Settings]] = [(("defaults",), topology.defaults)]
+    for index, name in enumerate(node.groups):
+        group = topology.groups.get(name)
+        if group is None:
+            path = ("nodes", pattern, "groups", index)
+            hint = mistakes.suggest(name, topology.groups, "declare it in groups")
+            mistakes.add(path, f"the group {quote(name)} is not declared", hint)
+        else:
+            layers.append((("groups", name), group))
+    layers.append((("nodes", pattern), node))
+    return layers
+
+
+def _facts(image: str, place: Path, mistakes: Mistakes) -> ImageFacts:
+    facts = IMAGES.get(image)
+    if facts is None:
+        hint = mistakes.suggest(image, IMAGES, f"there is {', '.join(IMAGES)}")
+        mistakes.add(place, f"the image {quote(image)} is not known", hint)
+        return IMAGES[DEFAULT_IMAGE]
+    return facts
+
+
+def _check_image(settings: NodeSettings, facts: ImageFacts, mistakes: Mistakes) -> None:
+    if settings.image in IMAGES and settings.arch != facts.arch:
+        image, wanted = quote(settings.image), quote(settings.arch)
+        message = f"the image {image} is for {facts.arch}, not {wanted}"
+        mistakes.add(settings.places["arch"], message)
+
+
+def _files(
+    layers: list[tuple[Path, Settings]], topology: Topology, mistakes: Mistakes
+) -> tuple[FilePlan, ...]:
+    files: dict[str, tuple[Path, File]] = {}
+    for owner, layer in layers:
+        for path, file in (layer.files or {}).items():
+            files[path] = ((*owner, "files", path), file)
+    return tuple(_file(path, *where, topology, mistakes) for path, where in files.items())
+
+
+def _file(path: str, place: Path, file: File, topology: Topology, mistakes: Mistakes) -> FilePlan:
+    content = file.text or ""
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+    if file.source is not None:
+        data = topology.source.files.get(file.source)
+        if data is None:
+            hint = "load the topology from its file"
+            mistakes.add(
+                (*place, "from"), f"the content of {quote(file.source)} was not read", hint
+            )
+            data = b""
+        try:
+            content = data.decode()
+        except UnicodeDecodeError:
+            content, encoding = base64.b64encode(data).decode(), "base64"
+    return FilePlan(path=path, content=content, encoding=encoding, mode=file.mode)

@@ -1,0 +1,206 @@
+"""The one door to other programs.
+
+Programs that do a job and end go through :func:`run`; programs whose life is a scope go through
+:func:`open_process`; the lab process, which outlives the command that starts it, goes through
+:func:`start_detached`. Arguments are always a list, never a shell string. Machines are started by a
+:class:`Launcher`, which a sandbox provides.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from netlab.errors import MissingProgramError, ProgramError
+
+TERMINATE_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL when a scope is cancelled."""
+
+PACKAGES = {
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
+    "ip": "iproute2",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "unshare": "util-linux",
+}
+"""Which Debian package has a program; a program that is not here is named like its package."""
+
+
+class Process(Protocol):
+    """A program that a :class:`Launcher` started.
+
+    Attributes:
+        pid: Its process id as the host sees it.
+        argv: Its command line.
+    """
+
+    pid: int
+    argv: tuple[str, ...]
+
+    async def wait(self) -> int:
+        """Wait until it ends; return its exit status, minus the signal's number if killed."""
+        ...
+
+    async def send_signal(self, number: int) -> None:
+        """Send it a signal; nothing happens when it has ended already."""
+        ...
+
+
+class Launcher(Protocol):
+    """Something that starts programs inside a lab."""
+
+    async def launch(
+        self,
+        argv: Sequence[str],
+        *,
+        descriptors: Mapping[int, int],
+        taps: Mapping[int, str] | None = None,
+    ) -> Process:
+        """Start a program.
+
+        Args:
+            argv: Its command line.
+            descriptors: The child's descriptor numbers, each with the descriptor of ours that it
+                gets. The caller keeps its own copies and closes them. 0, 1 and 2 default to
+                /dev/null.
+            taps: The child's descriptor numbers, each with the name of the tap that it gets.
+
+        Raises:
+            LaunchError: The program could not be started.
+            SandboxError: The sandbox is gone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a program that has ended left: its status and what it printed."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def find_program(name: str) -> str:
+    """Return the full path of a program, looked for as the user's shell would and in sbin.
+
+    Raises:
+        MissingProgramError: It is not there; the error names the package that has it.
+    """
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise MissingProgramError(name, PACKAGES.get(name, name))
+    return found
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    check: bool = True,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a program to its end; cancelled, it is ended and waited for.
+
+    Args:
+        argv: The command line; the first word is looked up by :func:`find_program`.
+        stdin: What it reads.
+        check: Whether a status other than 0 is an error.
+        cwd: Its working directory.
+        environment: Additions to our environment.
+
+    Raises:
+        MissingProgramError: It is not installed.
+        ProgramError: It failed, and `check` is true.
+    """
+    command = (find_program(argv[0]), *argv[1:])
+    done = await trio.run_process(  # noqa: TID251
+        command,
+        stdin=stdin,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment} if environment else None,
+    )
+    completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+    if check and completed.status != 0:
+        output = (completed.stderr or completed.stdout).decode(errors="replace")
+        raise ProgramError(completed.argv, completed.status, output)
+    return completed
+
+
+@asynccontextmanager
+async def open_process(
+    argv: Sequence[str], *, pass_fds: Sequence[int] = (), stderr: int | None = None
+) -> AsyncGenerator[trio.Process]:
+    """Start a program in a session of its own; it is ended when the block is left.
+
+    A terminal's Ctrl-C does not reach it: how it ends is this scope's business.
+
+    Args:
+        argv: The command line; the first word is looked up by :func:`find_program`.
+        pass_fds: Descriptors that it inherits under their own numbers.
+        stderr: Where its standard output and error go; inherited when None.
+
+    Raises:
+        MissingProgramError: It is not installed.
+    """
+    process = await trio.lowlevel.open_process(  # noqa: TID251
+        (find_program(argv[0]), *argv[1:]),
+        stdin=subprocess.DEVNULL,
+        stdout=stderr,
+        stderr=stderr,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            await _end(process)
+
+
+async def _end(process: trio.Process) -> None:
+    with trio.move_on_after(TERMINATE_GRACE):
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def start_detached(argv: Sequence[str], *, pass_fds: Sequence[int], output: int) -> int:
+    """Start a program that outlives us, in a session of its own; return its process id.
+
+    Args:
+        argv: The command line with the program's full path.
+        pass_fds: Descriptors that it inherits under their own numbers.
+        output: Where its standard output and error go.
+    """
+    process = subprocess.Popen(  # the child is meant to outlive this process
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+        cwd="/",
+    )
+    # Popen would warn that a running child is forgotten: that is what detaching means.
+    process.returncode = 0
+    return process.pid

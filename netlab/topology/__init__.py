@@ -1,0 +1,17 @@
+"""Text -> :class:`~netlab.topology.model.Topology`.
+
+The only home of YAML and of the user's pydantic models. Every mistake is reported with its position
+(:mod:`netlab.topology.source`), and the value that comes out keeps the positions, so that the
+planner's mistakes have them too::
+
+    load.py       a file, and the files that it names
+    document.py   YAML events -> values and positions; bombs are refused here
+    variables.py  ${name:-default}
+    model.py      what may be written, with a description on every field
+    links.py      the part of it that joins nodes
+    scalars.py    the types of single values: text in, typed value out
+    ranges.py     r[1-6]
+    schema.py     the same model as a JSON schema for editors
+
+The language itself is described in ``netlab/docs/topology.md``.
+"""

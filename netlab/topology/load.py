@@ -1,0 +1,163 @@
+"""Read a topology: a file, and the files that it names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from io import FileIO
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+
+from netlab.errors import Mistake, TopologyError
+from netlab.topology.document import parse
+from netlab.topology.explain import explain
+from netlab.topology.model import File, Settings, Topology
+from netlab.topology.source import Mistakes, Path, Source, quote
+from netlab.topology.variables import substitute
+
+MAXIMUM_SIZE = 4 * 1024 * 1024
+"""Largest topology, in bytes; 4,096 nodes written out with 20 lines each take a tenth."""
+
+MAXIMUM_FILE = 8 * 1024 * 1024
+"""Largest file that a topology may name, in bytes: it is carried in the plan."""
+
+MAXIMUM_FILES = 64 * 1024 * 1024
+"""Most bytes in all files that a topology names."""
+
+_NONE: Mapping[str, str] = {}
+
+
+def load(path: str | FilePath, *, variables: Mapping[str, str] = _NONE) -> Topology:
+    """Read a topology file and the files that it names, relative to it.
+
+    Args:
+        path: The file; mistakes name it as it is given here.
+        variables: Values for ``${name}`` that win over the file's own.
+
+    Raises:
+        TopologyError: Every mistake in it, with its position.
+    """
+    name = os.fspath(path)
+    try:
+        content = _read(FilePath(path), MAXIMUM_SIZE)
+        text = _decode(content)
+    except _UnreadableError as error:
+        raise TopologyError([Mistake(name, 0, 0, "", error.message, error.hint)]) from None
+    topology = loads(text, name=name, variables=variables)
+    return _with_files(topology, FilePath(path).parent)
+
+
+def loads(text: str, *, name: str = "<text>", variables: Mapping[str, str] = _NONE) -> Topology:
+    """Read a topology from text; files that it names by ``from`` are not read.
+
+    Args:
+        text: YAML.
+        name: What mistakes call it.
+        variables: Values for ``${name}`` that win over the text's own.
+
+    Raises:
+        TopologyError: Every mistake in it, with its position.
+    """
+    value, mark, found = parse(text, name)
+    source = Source(name=name, mark=mark)
+    mistakes = Mistakes(source, found)
+    if not isinstance(value, dict):
+        message = "the file is empty" if value is None else "a topology is a mapping"
+        mistakes.add((), message, "it begins with name: and nodes:")
+        mistakes.check()
+    if "${" in text or variables:
+        value = substitute(value, variables, mistakes)
+    topology: Topology | None = None
+    try:
+        topology = Topology.model_validate(value, context=source)
+    except ValidationError as error:
+        explain(error, mistakes)
+    if topology is None or mistakes:
+        raise mistakes.error()
+    return topology
+
+
+class _UnreadableError(Exception):
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def _read(path: FilePath, maximum: int) -> bytes:
+    """Read a regular file; O_NONBLOCK, so that a FIFO in its place cannot make us wait."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _UnreadableError("is a directory, not a file")
+    except FileNotFoundError:
+        raise _UnreadableError("there is no such file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _UnreadableError(f"cannot be read: {reason}") from None
+    with FileIO(descriptor) as file:
+        try:
+            return _read_open(file, maximum)
+        except OSError as error:
+            raise _UnreadableError(f"cannot be read: {error.strerror}") from None
+
+
+def _read_open(file: FileIO, maximum: int) -> bytes:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise _UnreadableError("is not a regular file")
+    # Read to one byte more than allowed: a file may grow, or say that its size is 0.
+    content = bytearray()
+    while len(content) <= maximum >= status.st_size and (
+        piece := file.read(maximum + 1 - len(content))
+    ):
+        content += piece
+    if max(len(content), status.st_size) > maximum:
+        raise _UnreadableError(f"is larger than {maximum // 1024 // 1024} MiB")
+    return bytes(content)
+
+
+def _decode(content: bytes) -> str:
+    if b"\0" in content:
+        raise _UnreadableError("is a binary file", "a topology is YAML in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _UnreadableError(
+            f"line {line}: byte 0x{content[error.start]:02x} is not UTF-8", "save it as UTF-8"
+        ) from None
+
+
+def _with_files(topology: Topology, folder: FilePath) -> Topology:
+    mistakes = Mistakes(topology.source)
+    contents: dict[str, bytes] = {}
+    refused: dict[str, _UnreadableError] = {}
+    room = MAXIMUM_FILES
+    for path, file in _files(topology):
+        name = file.source
+        if name is None:
+            continue
+        if name not in contents and name not in refused:
+            try:
+                contents[name] = _read(folder / name, min(MAXIMUM_FILE, room))
+                room -= len(contents[name])
+            except _UnreadableError as error:
+                refused[name] = error
+        if name in refused:
+            error = refused[name]
+            mistakes.add((*path, "from"), f"{quote(name)}: {error.message}", error.hint)
+    mistakes.check()
+    return topology.with_files(contents)
+
+
+def _files(topology: Topology) -> Iterator[tuple[Path, File]]:
+    owners: list[tuple[Path, Settings]] = [(("defaults",), topology.defaults)]
+    owners += [(("groups", name), group) for name, group in topology.groups.items()]
+    owners += [(("nodes", name), node) for name, node in topology.nodes.items()]
+    for owner, settings in owners:
+        for path, file in (settings.files or {}).items():
+            yield (*owner, "files", path), file

@@ -1,0 +1,279 @@
+"""What may be written in a topology: the user's models, a description on every field.
+
+Short forms (``r1 -- r2``, a file as plain text, one value for a list) are turned into the long form
+before validation, so that there is one shape to plan from and every mistake has a path that stands
+in the text. Descriptions are what editors show; ``netlab/docs/topology.md`` tells the same at
+length. Nothing written behind a key is the same as leaving the key out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
+from netlab.topology.links import Link, Model
+from netlab.topology.ranges import MAXIMUM_NODES
+from netlab.topology.scalars import (
+    Address,
+    Destination,
+    Flag,
+    GuestPath,
+    InterfaceAddress,
+    InterfaceName,
+    LabName,
+    Loopback,
+    Memory,
+    Mode,
+    Mtu,
+    Name,
+    NodePattern,
+    Pool,
+    Text,
+    VariableName,
+    Vlan,
+    choice,
+    integer,
+)
+from netlab.topology.source import Source, WrongError, quote
+
+_ROUTE = re.compile(r"(\S+)(?:\s+via\s+(\S+))?(?:\s+dev\s+(\S+))?")
+
+
+class File(Model):
+    """A file that a node gets: plain text, or where its content comes from."""
+
+    model_config = ConfigDict(json_schema_extra=also_text("The file's text."))
+
+    source: Text | None = Field(
+        default=None,
+        alias="from",
+        description="A file on the host, relative to the topology, whose content it gets as it is.",
+    )
+    text: Text | None = Field(default=None, description="Its content, as text.")
+    mode: Mode = Field(default=0o644, description="Its permission bits in octal, such as 0755.")
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _read_short_form(value: object) -> object:
+        return {"text": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_content(self) -> File:
+        if (self.source is None) == (self.text is None):
+            raise WrongError("a file has either from or text", 'write "" for an empty file')
+        return self
+
+
+class Route(Model):
+    """A static route."""
+
+    model_config = ConfigDict(
+        json_schema_extra=also_text("PREFIX via GATEWAY dev INTERFACE; the prefix may be default.")
+    )
+
+    to: Destination = Field(description="The destination: a prefix such as 10.0.0.0/8, or default.")
+    via: Address | None = Field(default=None, description="The gateway's address.")
+    interface: InterfaceName | None = Field(
+        default=None, description="The interface that it leaves by; needed when there is no via."
+    )
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _read_short_form(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = _ROUTE.fullmatch(value.strip())
+        if found is None:
+            raise WrongError(
+                f"{quote(value)} is not a route", "write PREFIX via GATEWAY dev INTERFACE"
+            )
+        parts = zip(("to", "via", "interface"), found.groups(), strict=True)
+        return {key: part for key, part in parts if part is not None}
+
+    @model_validator(mode="after")
+    def _check_next_hop(self) -> Route:
+        if self.via is None and self.interface is None:
+            raise WrongError("a route needs via, interface, or both")
+        return self
+
+
+class NodeInterface(Model):
+    """An interface that is named explicitly and is on a vlan."""
+
+    vlan: Vlan = Field(description="The number of the segment that it is on, 1 to 4094.")
+    assign_ip: Flag = Field(
+        default=False,
+        description="Whether it gets 192.168.VLAN.ID/24 and 2001:db8:VLAN::ID/64.",
+    )
+    addresses: Annotated[tuple[InterfaceAddress, ...], Several(none=True)] = Field(
+        default=(), description="Its static addresses with prefix length, or none."
+    )
+    mtu: Mtu | None = Field(default=None, description="Its MTU in bytes.")
+
+
+class Settings(Model):
+    """What defaults, groups and nodes can say alike; the nearest to the node wins."""
+
+    image: Name | None = Field(default=None, description="The image that it boots, such as micro.")
+    arch: Name | None = Field(
+        default=None, description="Its architecture as QEMU names it; must be the image's."
+    )
+    accel: Annotated[str, *choice("auto", "kvm", "tcg")] | None = Field(
+        default=None,
+        description="What runs the guest's code: auto (KVM where it works, else TCG), kvm or tcg.",
+    )
+    cpus: Annotated[int, *integer("a number of CPUs", 1, 255)] | None = Field(
+        default=None, description="The number of its virtual CPUs; 1 by default."
+    )
+    memory: Memory | None = Field(
+        default=None, description="Its memory in MiB, or as 512 MiB or 1 GiB."
+    )
+    wire: Annotated[str, *choice("exact", "fast")] | None = Field(
+        default=None,
+        description=(
+            "exact (the default): the wire carries what a switch would see. "
+            "fast: offloads on, frames may be huge and without checksums."
+        ),
+    )
+    mtu: Mtu | None = Field(
+        default=None,
+        description="The MTU in bytes of its interfaces where nothing nearer says another; 1500.",
+    )
+    loopback: Loopback | None = Field(
+        default=None,
+        description="Addresses of lo: true draws them from the pool; or a list; or false.",
+    )
+    vlans: Annotated[tuple[Vlan, ...], Several()] | None = Field(
+        default=None,
+        description="Segments by number: one interface each, named eth1, eth2 …, with addresses.",
+    )
+    files: Annotated[dict[GuestPath, File], Entries()] | None = Field(
+        default=None, description="Files in the guest by absolute path: text, or {from, mode}."
+    )
+    run: Annotated[tuple[Text, ...], Several()] | None = Field(
+        default=None,
+        description="Shell commands, run in order once addresses, routes and files are there.",
+    )
+    routes: Annotated[tuple[Route, ...], Several()] | None = Field(
+        default=None, description="Static routes: default via 10.0.0.1, or mappings."
+    )
+
+
+class Defaults(Settings):
+    """Settings of every node."""
+
+
+class Group(Settings):
+    """Settings of every node that lists the group."""
+
+
+class Node(Settings):
+    """A virtual machine; with a range in its name, several."""
+
+    model_config = ConfigDict(json_schema_extra=also_nothing)
+
+    id: Annotated[int, *integer("an id", 1, MAXIMUM_NODES)] | None = Field(
+        default=None,
+        description=(
+            "The source of its addresses, 1 to 4096; its position in the file when left out. "
+            "For a range: the first node's, the others count on."
+        ),
+    )
+    groups: Annotated[tuple[Name, ...], Several()] = Field(
+        default=(), description="The groups whose settings it takes; later ones win."
+    )
+    interfaces: Annotated[dict[InterfaceName, NodeInterface], Entries()] = Field(
+        default={}, description="Interfaces with names of their own, each on a vlan."
+    )
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _read_nothing(value: object) -> object:
+        return {} if value is None else value
+
+
+class Addressing(Model):
+    """Where automatic addresses come from: at most one IPv4 and one IPv6 prefix for each use."""
+
+    p2p: Pool = Field(
+        default=(IPv4Network("10.0.0.0/8"), IPv6Network("2001:db8:8000::/33")),
+        description="Links of two nodes draw a /31 and a /64 each from here; or none.",
+    )
+    loopback: Pool = Field(
+        default=(IPv4Network("172.16.0.0/19"), IPv6Network("2001:db8:7fff::/64")),
+        description="Loopback addresses: the prefix's first address plus the node's id.",
+    )
+
+    @field_validator("p2p", "loopback")
+    @staticmethod
+    def _check_families(pool: Pool) -> Pool:
+        if len({prefix.version for prefix in pool}) < len(pool):
+            raise WrongError("a pool has at most one IPv4 and one IPv6 prefix")
+        return pool
+
+    @field_validator("p2p")
+    @staticmethod
+    def _check_room(pool: Pool) -> Pool:
+        for prefix in pool:
+            longest = 31 if prefix.version == 4 else 64
+            if prefix.prefixlen > longest:
+                raise WrongError(f"{prefix} has no room for a /{longest}", "every link takes one")
+        return pool
+
+
+class Topology(Model):
+    """A lab, as its author wrote it."""
+
+    name: LabName = Field(
+        description="The lab's name, unless the command line gives another: at most 32 letters."
+    )
+    vars: Annotated[dict[VariableName, Text], Entries()] = Field(
+        default={},
+        description="Values of ${name} in this file; the command line's -s name=value wins.",
+    )
+    defaults: Annotated[Defaults, Entries()] = Field(
+        default=Defaults(), description="Settings of every node."
+    )
+    groups: Annotated[dict[str, Annotated[Group, Entries()]], Entries()] = Field(
+        default={}, description="Settings by group, for the nodes that list it."
+    )
+    addressing: Annotated[Addressing, Entries()] = Field(
+        default=Addressing(), description="The pools of automatic addresses."
+    )
+    nodes: Annotated[dict[NodePattern, Node], Entries()] = Field(
+        description="The nodes by name; a range such as r[1-6] stands for several."
+    )
+    links: Annotated[tuple[Link, ...], Elements()] = Field(
+        default=(), description="What joins the nodes, beside vlans."
+    )
+
+    _source: Source = PrivateAttr(default_factory=Source)
+
+    @property
+    def source(self) -> Source:
+        """The file that it was read from: positions, and the files that it names."""
+        return self._source
+
+    @model_validator(mode="after")
+    def _take_source(self, info: ValidationInfo) -> Topology:
+        if isinstance(info.context, Source):
+            self._source = info.context
+        return self
+
+    def with_files(self, files: Mapping[str, bytes]) -> Topology:
+        """Return the same topology with the contents of the files that it names by ``from``."""
+        copy = self.model_copy()
+        copy._source = self._source.with_files(files)  # noqa: SLF001 (a copy of ourselves)
+        return copy

@@ -1,0 +1,101 @@
+"""What may be the name of a lab, a node, an interface or a file.
+
+Names are host names, kernel names and parts of both; what is refused here would be refused, cut or
+misread later, in a place where nobody can say which line of the file it came from.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from netlab.topology.source import WrongError, quote
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+# inet_aton reads these as IPv4 addresses, so a host of that name could not be reached by name.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_RESERVED = frozenset((".", "..", "all", "default", "lo"))
+
+
+def check_lab_name(name: str) -> str:
+    """Return the name of a lab.
+
+    Raises:
+        WrongError: It is not a DNS label of at most 32 lower-case letters, digits and hyphens.
+    """
+    return _label(name, "a lab's name", 32)
+
+
+def check_node_name(name: str) -> str:
+    """Return the name of a node, which is its host name.
+
+    Raises:
+        WrongError: It is not a DNS label, or a resolver would not take it for a name.
+    """
+    _label(name, "a node's name", 63)
+    if name == "localhost" or _NUMBER.fullmatch(name):
+        meaning = "the node itself" if name == "localhost" else "an address"
+        raise WrongError(
+            f"{quote(name)} cannot be a node's name", f"resolvers take it for {meaning}"
+        )
+    return name
+
+
+def check_interface_name(name: str) -> str:
+    """Return the name of an interface inside a guest.
+
+    The rules are the kernel's (``dev_valid_name`` in net/core/dev.c, names that sysctl has taken)
+    and three of ours: ``%`` and a leading ``-`` mean something to programs, and ``--`` separates
+    the ends of a link in the names of segments.
+
+    Raises:
+        WrongError: It cannot be one.
+    """
+    if not 1 <= len(name.encode()) <= 15:
+        raise WrongError(
+            f"{quote(name)} is {len(name.encode())} bytes long", "1 to 15 are possible"
+        )
+    if name in _RESERVED:
+        raise WrongError(f"{quote(name)} cannot be an interface's name", "it is taken")
+    for letter in name:
+        if letter in "/:%" or letter.isspace() or not letter.isprintable():
+            raise WrongError(f"{quote(name)}: an interface's name cannot contain {quote(letter)}")
+    if name.startswith("-") or "--" in name:
+        raise WrongError(
+            f'{quote(name)}: an interface\'s name cannot start with "-" or contain "--"'
+        )
+    return name
+
+
+def check_guest_path(path: str) -> str:
+    """Return the absolute path of a file in a guest.
+
+    Raises:
+        WrongError: It is not absolute, or not in its simplest form.
+    """
+    if not path.startswith("/"):
+        raise WrongError(f"{quote(path)} is not an absolute path")
+    if "\0" in path or len(path.encode()) > 4095:
+        raise WrongError(f"{quote(path)} cannot be a path")
+    simple = "/" + posixpath.normpath(path).lstrip("/")
+    if path != simple or path == "/":
+        raise WrongError(
+            f"{quote(path)} is not the path of a file in its simplest form",
+            f"write {simple}" if simple != "/" else "",
+        )
+    return path
+
+
+def _label(name: str, what: str, longest: int) -> str:
+    if not name:
+        raise WrongError(f"{what} cannot be empty")
+    if len(name) > longest:
+        raise WrongError(
+            f"{quote(name)} is {len(name)} letters long", f"at most {longest} are possible"
+        )
+    if not _LABEL.fullmatch(name):
+        raise WrongError(
+            f"{quote(name)} cannot be {what}",
+            "use lower-case letters, digits and, inside, hyphens",
+        )
+    return name

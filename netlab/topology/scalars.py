@@ -1,0 +1,257 @@
+"""The types of single values: text in, typed value out.
+
+YAML's own types are never asked: ``no`` may be a node, ``1.10`` a version and ``52:54:00:12:34:56``
+a MAC address. Each type says in its JSON schema what an editor's YAML (which does have types) may
+hold there, a variable in place of a number included.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from typing import Annotated, TypeVar, cast
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
+
+from netlab.topology import names, ranges
+from netlab.topology.forms import Schema, Several
+from netlab.topology.source import WrongError, quote
+
+HostAddress = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
+_Parsed = TypeVar("_Parsed")
+_MAXIMUM_MEMORY = 1024 * 1024
+_INTEGER = re.compile(r"[0-9]{1,9}")
+_MEMORY = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB))?")
+_MODE = re.compile(r"0?o?([0-7]{3,4})")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_UNITS = {None: 1, "MiB": 1, "GiB": 1024}
+
+
+def describe_kind(value: object) -> str:
+    """Say what kind of value something is, for ``expected …, not …``."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list | tuple) else quote(value)
+
+
+def text_of(value: object, expected: str = "text") -> str:
+    """Return a value that must be text.
+
+    Raises:
+        WrongError: It is not.
+    """
+    if not isinstance(value, str):
+        raise WrongError(f"expected {expected}, not {describe_kind(value)}")
+    return value
+
+
+def integer(what: str, minimum: int, maximum: int) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Return the annotations of a whole number in decimal.
+
+    Args:
+        what: What it is, for messages.
+        minimum: The smallest allowed.
+        maximum: The largest allowed.
+    """
+
+    def parse(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        elif isinstance(value, str) and _INTEGER.fullmatch(value):
+            number = int(value)
+        else:
+            raise WrongError(f"expected {what}, a whole number, not {describe_kind(value)}")
+        if not minimum <= number <= maximum:
+            raise WrongError(f"expected {what} from {minimum} to {maximum}, not {number}")
+        return number
+
+    number: Schema = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    return BeforeValidator(parse), WithJsonSchema({"anyOf": [number, VARIABLE]})
+
+
+def choice(*allowed: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Return the annotations of a word that must be one of some."""
+
+    def parse(value: object) -> str:
+        text = text_of(value, f"one of {', '.join(allowed)}")
+        if text not in allowed:
+            raise WrongError(f"{quote(text)} is not one of {', '.join(allowed)}")
+        return text
+
+    return BeforeValidator(parse), WithJsonSchema({"anyOf": [{"enum": list(allowed)}, VARIABLE]})
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise WrongError(f"expected true or false, not {describe_kind(value)}")
+
+
+def _memory(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    else:
+        found = _MEMORY.fullmatch(text_of(value, "memory"))
+        if found is None:
+            raise WrongError(
+                f"{quote(value)} is not an amount of memory", "write 128 (MiB) or 1 GiB"
+            )
+        number = int(found[1]) * _UNITS[cast("str | None", found[2])]
+    if number > _MAXIMUM_MEMORY:
+        raise WrongError(f"{number} MiB of memory is more than 1 TiB")
+    return number
+
+
+def _mode(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o7777:
+        return value
+    found = _MODE.fullmatch(text_of(value, "permission bits"))
+    if found is None:
+        raise WrongError(f"{quote(value)} is not permission bits", "write them in octal, as 0644")
+    return int(found[1], 8)
+
+
+def _ip(text: str, what: str, parse: Callable[[str], _Parsed]) -> _Parsed:
+    if "%" in text:
+        raise WrongError(f"{quote(text)} has a zone", "leave out what follows the %")
+    try:
+        return parse(text)
+    except ValueError:
+        raise WrongError(f"{quote(text)} is not {what}") from None
+
+
+def _interface(value: object) -> HostAddress:
+    """Return an interface's address; it must have its prefix length."""
+    if isinstance(value, HostAddress):
+        return value
+    text = text_of(value, "an address")
+    if "/" not in text:
+        _ip(text, "an address", ipaddress.ip_address)
+        example = f"{text}/64" if ":" in text else f"{text}/24"
+        raise WrongError(f"{quote(text)} has no prefix length", f"write it, as in {example}")
+    return _usable(_ip(text, "an address with a prefix length", ipaddress.ip_interface))
+
+
+def _loopback(value: object) -> HostAddress:
+    """Return an address of lo; alone it is a host's."""
+    if isinstance(value, HostAddress):
+        return value
+    return _usable(_ip(text_of(value, "an address"), "an address", ipaddress.ip_interface))
+
+
+def _usable(address: HostAddress) -> HostAddress:
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise WrongError(f"{address} is not a host's address")
+    network = address.network
+    if network.max_prefixlen - network.prefixlen > 1:
+        if address.ip == network.network_address:
+            raise WrongError(f"{address} is the address of the network, not of a host")
+        if address.version == 4 and address.ip == network.broadcast_address:
+            raise WrongError(f"{address} is the broadcast address of its network")
+    return address
+
+
+def _loopbacks(value: object) -> bool | tuple[HostAddress, ...]:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, list | tuple):
+        return tuple(_loopback(element) for element in cast("list[object]", value))
+    return (_loopback(value),)
+
+
+def _network(value: object) -> Network:
+    if isinstance(value, Network):
+        return value
+    text = text_of(value, "a prefix")
+    interface = _ip(text, "a prefix, such as 10.0.0.0/24", ipaddress.ip_interface)
+    if interface.ip != interface.network.network_address:
+        raise WrongError(f"{quote(text)} has bits beyond its prefix", f"write {interface.network}")
+    return interface.network
+
+
+def _destination(value: object) -> Network | str:
+    return "default" if value == "default" else _network(value)
+
+
+def _address(value: object) -> IPv4Address | IPv6Address:
+    if isinstance(value, IPv4Address | IPv6Address) and not isinstance(value, HostAddress):
+        return value
+    return _ip(text_of(value, "an address"), "an address without prefix", ipaddress.ip_address)
+
+
+def _node_pattern(text: str) -> str:
+    ranges.count(text)
+    return text
+
+
+def _variable_name(text: str) -> str:
+    if not _VARIABLE_NAME.fullmatch(text):
+        raise WrongError(
+            f"{quote(text)} cannot be a variable's name",
+            "use letters, digits, _ and -, a letter or _ first",
+        )
+    return text
+
+
+_STRING: Schema = {"type": "string"}
+_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
+
+Text = Annotated[str, BeforeValidator(text_of), WithJsonSchema(_SCALAR)]
+Name = Annotated[str, BeforeValidator(text_of), WithJsonSchema(_SCALAR)]
+LabName = Annotated[Name, AfterValidator(names.check_lab_name)]
+VariableName = Annotated[Name, AfterValidator(_variable_name)]
+NodePattern = Annotated[Name, AfterValidator(_node_pattern)]
+InterfaceName = Annotated[Name, AfterValidator(names.check_interface_name)]
+GuestPath = Annotated[str, BeforeValidator(text_of), AfterValidator(names.check_guest_path)]
+Flag = Annotated[
+    bool,
+    BeforeValidator(_flag),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, VARIABLE]}),
+]
+Memory = Annotated[
+    int,
+    BeforeValidator(_memory),
+    WithJsonSchema({
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": _MAXIMUM_MEMORY},
+            {"type": "string", "pattern": r"^[0-9]+ *(MiB|GiB)?$|\$\{"},
+        ]
+    }),
+]
+Mode = Annotated[
+    int,
+    BeforeValidator(_mode),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+]
+Vlan = Annotated[int, *integer("a vlan", 1, 4094)]
+Mtu = Annotated[int, *integer("an MTU", 68, 65521)]
+InterfaceAddress = Annotated[HostAddress, PlainValidator(_interface), WithJsonSchema(_STRING)]
+Loopback = Annotated[
+    bool | tuple[HostAddress, ...],
+    PlainValidator(_loopbacks),
+    WithJsonSchema({
+        "anyOf": [{"type": "boolean"}, _STRING, {"type": "array", "items": _STRING}],
+    }),
+]
+Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address), WithJsonSchema(_STRING)]
+Destination = Annotated[Network | str, PlainValidator(_destination), WithJsonSchema(_STRING)]
+Prefix = Annotated[Network, PlainValidator(_network), WithJsonSchema(_STRING)]
+Pool = Annotated[tuple[Prefix, ...], Several(none=True)]
+"""Prefixes; the word ``none`` and one prefix alone are its short forms."""

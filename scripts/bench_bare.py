@@ -1,0 +1,82 @@
+"""What benchmarks compare with: the same QEMU, and the agent's protocol with nothing around it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import trio
+
+from netlab.image.store import Image
+from netlab.machine.argv import Boot, argv, channels
+from netlab.plan.model import NodePlan
+from netlab.sandbox.sandbox import Sandbox
+
+SYNC = b'\xff{"execute":"guest-sync-delimited","arguments":{"id":1}}\n'
+"""The answer to it begins with 0xff (QEMU guest agent protocol reference)."""
+
+RETRY = 0.05
+"""Seconds between two tries: what is sent before the guest has opened its port is lost."""
+
+
+class BareAgent:
+    """The guest agent's protocol: one request, one line."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        """Speak over this stream."""
+        self._stream = stream
+
+    async def wait_answer(self) -> None:
+        """Ask until it answers for the first time."""
+        answered = False
+        while not answered:
+            await self._stream.send_all(SYNC)
+            with trio.move_on_after(RETRY):
+                answered = b"\xff" in await self._stream.receive_some()
+
+    async def wait_silent(self) -> None:
+        """Throw away the answers to all the questions before."""
+        with trio.move_on_after(4 * RETRY):
+            while True:
+                await self._stream.receive_some()
+
+    async def call(self, command: str, **arguments: object) -> Any:
+        """Send a command and return what it answers."""
+        request = {"execute": command, "arguments": arguments}
+        await self._stream.send_all(json.dumps(request).encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += await self._stream.receive_some()
+        return json.loads(answer.lstrip(b"\xff"))["return"]
+
+    async def execute(self, path: str) -> int:
+        """Run a program to its end, asking for it without a pause."""
+        started = await self.call("guest-exec", path=path, **{"capture-output": True})
+        while True:
+            status = await self.call("guest-exec-status", pid=started["pid"])
+            if status["exited"]:
+                return status["exitcode"]
+
+
+@asynccontextmanager
+async def open_bare(node: NodePlan, image: Image, sandbox: Sandbox) -> AsyncGenerator[BareAgent]:
+    """Start a node's QEMU in a sandbox, which also ends it, with nothing but its agent's socket."""
+    boot = Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
+    numbers = channels(node)
+    taps = dict(zip(numbers.interfaces, (each.tap for each in node.interfaces), strict=True))
+    with ExitStack() as held:
+        pairs = {number: socket.socketpair() for number in (10, 11, 12)}
+        for ours, theirs in pairs.values():
+            held.callback(ours.close)
+            held.callback(theirs.close)
+        await sandbox.launch(
+            argv(node, boot, accel="tcg", channels=numbers),
+            descriptors={number: theirs.fileno() for number, (_, theirs) in pairs.items()},
+            taps=taps,
+        )
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(pairs[numbers.agent][0].dup()))
+        async with stream:
+            yield BareAgent(stream)

@@ -1,0 +1,169 @@
+"""The main job as a user does it: the real command, real machines, nothing left."""
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import TOPOLOGIES, Home, wait_gone
+
+pytestmark = pytest.mark.machines
+
+
+def test_a_lab_lives_from_up_to_down(home: Home, pair: Path) -> None:
+    up = home.run("up", str(pair))
+    assert "a" in up.stderr
+    status = home.status("--name", "pair")
+    assert {node["state"] for node in status["nodes"]} == {"ready"}
+    assert " 0% packet loss" in home.run("exec", "a", "--", "ping", "-c1", "b").stdout
+    apart = home.run("exec", "a", "--", "sh", "-c", "echo out; echo err >&2; exit 7", status=7)
+    assert (apart.stdout, apart.stderr) == ("out\n", "err\n")
+    assert "netlab: init" in home.run("logs", "a").stdout
+    states = [
+        json.loads(line)["state"]
+        for line in home.run("events", "-f", "json").stdout.splitlines()
+        if json.loads(line)["node"] == "a"
+    ]
+    assert states == ["booting", "configuring", "ready"]
+    home.run("down", "-y")
+    assert home.lab_folders() == []
+    assert home.processes() == set()
+
+
+def test_up_again_of_the_same_plan_changes_nothing(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    before = home.status("--name", "pair")
+    home.run("up", str(pair))
+    assert home.status("--name", "pair") == before
+
+
+def test_up_of_another_plan_under_the_same_name_is_refused_with_what_differs(
+    home: Home, pair: Path
+) -> None:
+    home.run("up", str(pair))
+    pair.write_text(pair.read_text().replace("b: {id: 2}", "b: {id: 2, memory: 200}"))
+    refused = home.run("up", str(pair), status=2)
+    assert "lab pair is up from another plan" in refused.stderr
+    assert "200" in refused.stderr
+    assert {node["state"] for node in home.status("--name", "pair")["nodes"]} == {"ready"}
+
+
+def test_down_of_what_is_not_there_is_fine(home: Home) -> None:
+    home.run("down", "--name", "nothing", "-y")
+
+
+def test_two_labs_of_the_same_file_live_side_by_side(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    home.run("up", str(pair), "--name", "twin")
+    for lab in ("pair", "twin"):
+        home.run("exec", f"{lab}/a", "--", "ip", "link", "set", "eth1", "alias", lab)
+    for lab in ("pair", "twin"):
+        assert f"alias {lab}" in home.run("exec", f"{lab}/a", "--", "ip", "link").stdout
+    one, two = (home.status("--name", lab)["nodes"][0]["interfaces"] for lab in ("pair", "twin"))
+    assert one[0]["addresses"] == two[0]["addresses"]
+    assert one[0]["mac"] != two[0]["mac"]
+    home.run("down", "--name", "twin", "-y")
+    home.run("exec", "pair/a", "--", "ping", "-c1", "b")
+
+
+def test_explicit_names_and_vlans_can_be_mixed(home: Home) -> None:
+    home.run("up", str(TOPOLOGIES / "dmz.yaml"))
+    shown = json.loads(home.run("exec", "fw", "--", "ip", "-j", "addr").stdout)
+    found = {
+        link["ifname"]: {each["local"] for each in link["addr_info"] if each["scope"] == "global"}
+        for link in shown
+        if link["ifname"] != "lo"
+    }
+    assert found["inside"] == {"192.168.2.254", "2001:db8:2::fe"}
+    assert set(found) == {"outside", "inside"}
+    web = json.loads(home.run("exec", "web", "--", "ip", "-j", "link").stdout)
+    assert {link["ifname"] for link in web} == {"lo", "eth1", "eth2"}
+    home.run("exec", "web", "--", "ping", "-c1", "192.168.2.254")
+
+
+def test_ctrl_c_while_it_starts_takes_everything_back(home: Home, pair: Path) -> None:
+    starting = home.start("up", str(pair), start_new_session=True)
+    assert starting.stderr is not None
+    for line in starting.stderr:
+        if "QEMU runs" in line or "booting" in line:
+            break
+    os.killpg(starting.pid, signal.SIGINT)
+    starting.communicate(timeout=60)
+    assert starting.returncode == 130
+    assert home.processes() == set()
+    assert home.lab_folders() == []
+
+
+def test_the_death_of_the_starting_command_takes_everything_back(home: Home, pair: Path) -> None:
+    starting = home.start("up", str(pair))
+    assert starting.stderr is not None
+    for line in starting.stderr:
+        if "QEMU runs" in line or "booting" in line:
+            break
+    starting.kill()
+    starting.communicate(timeout=60)
+    wait_gone(home.processes())
+    assert home.processes() == set()
+    assert home.lab_folders() == []
+
+
+def test_a_node_that_fails_its_commands_is_told_with_its_output(home: Home, tmp_path: Path) -> None:
+    topology = tmp_path / "broken.yaml"
+    topology.write_text("name: broken\nnodes: {a: {run: ['echo no such thing >&2; false']}}\n")
+    failed = home.run("up", str(topology), status=4)
+    assert "no such thing" in failed.stderr
+    assert home.processes() == set()
+    assert "netlab: init" in home.run("logs", "--name", "broken", "a").stdout
+
+
+def test_a_deadline_says_what_each_node_was_waiting_for(home: Home, pair: Path) -> None:
+    failed = home.run("up", str(pair), "--timeout", "1", status=4)
+    assert "2 of 2 nodes are not ready after 1 s" in failed.stderr
+    assert "a: " in failed.stderr
+    assert home.processes() == set()
+
+
+def test_more_memory_than_there_is_is_refused_before_anything_starts(
+    home: Home, tmp_path: Path
+) -> None:
+    topology = tmp_path / "big.yaml"
+    topology.write_text("name: big\ndefaults: {memory: 64 GiB}\nnodes: {'n[1-20]': {}}\n")
+    refused = home.run("up", str(topology), status=3)
+    assert "are available" in refused.stderr
+    assert home.processes() == set()
+
+
+def test_a_node_filter_starts_only_some_nodes(home: Home, pair: Path) -> None:
+    home.run("up", str(pair), "--node-filter", "a")
+    assert [node["name"] for node in home.status("--name", "pair")["nodes"]] == ["a"]
+
+
+def test_a_dry_run_starts_nothing(home: Home, pair: Path) -> None:
+    home.run("up", str(pair), "--dry-run")
+    assert home.lab_folders() == []
+
+
+def test_the_control_socket_is_for_our_eyes_only(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    control = home.folder / "run/netlab/pair/control"
+    assert control.stat().st_mode & 0o777 == 0o600
+    assert control.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_nonsense_on_the_control_socket_does_not_disturb_the_lab(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    for request in (
+        b"\x00\xff\xfe\r\n\r\n",
+        b"POST /link HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]",
+        b'POST /nodes/a/exec HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{"argv": 1}',
+        b"GET /nodes/..%2f..%2fetc/console HTTP/1.1\r\nHost: x\r\n\r\n",
+    ):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(home.folder / "run/netlab/pair/control"))
+            client.sendall(request)
+            client.settimeout(5)
+            assert b" 4" in client.recv(4096).split(b"\r\n")[0]
+    home.run("exec", "a", "--", "true")

@@ -1,0 +1,106 @@
+"""The whole job as a real user without any privilege."""
+
+import fcntl
+import os
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from platformdirs import PlatformDirs
+
+import netlab
+from tests.lab.conftest import list_processes
+
+pytestmark = pytest.mark.machines
+
+USER = 64321
+"""A uid that nobody has."""
+
+
+@contextmanager
+def open_tun() -> Generator[None]:
+    """Make /dev/net/tun what usual distributions have: open to everybody. Put back afterwards."""
+    device = Path("/dev/net/tun")
+    with Path("/run/lock/netlab-test-tun").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mode = device.stat().st_mode & 0o777
+        device.chmod(0o666)
+        try:
+            yield
+        finally:
+            device.chmod(mode)
+
+
+def install_for_everybody(folder: Path) -> None:
+    """Copy netlab and what it imports to where any user can read it."""
+    packages = folder / "packages"
+    tools = shutil.ignore_patterns("*pyright*", "nodejs*", "ruff*", "pip*", "__pycache__")
+    for found in filter(os.path.isdir, site.getsitepackages()):
+        shutil.copytree(found, packages, dirs_exist_ok=True, ignore=tools)
+    shutil.copytree(Path(netlab.__file__).parent, packages / "netlab", ignore=tools)
+
+
+def make_home(folder: Path) -> dict[str, str]:
+    """Make the user's home, with the images that are built already; return the environment."""
+    home = folder / "home"
+    store = PlatformDirs("netlab", appauthor=False).user_cache_path
+    if store.exists():
+        shutil.copytree(store, home / "cache/netlab", symlinks=True)
+    (home / "run").mkdir(mode=0o700, parents=True)
+    for path in (home, *home.rglob("*")):
+        os.chown(path, USER, USER, follow_symlinks=False)
+    return {
+        "HOME": str(home),
+        "PATH": os.defpath,
+        "PYTHONPATH": str(folder / "packages"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_RUNTIME_DIR": str(home / "run"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "LANG": "C.UTF-8",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root; the rest is run")
+def test_a_user_without_privileges_has_a_lab(pair: Path) -> None:
+    python = str(Path(sys.executable).resolve())
+    with tempfile.TemporaryDirectory(prefix="netlab-test-") as name, open_tun():
+        folder = Path(name)
+        folder.chmod(0o755)
+        install_for_everybody(folder)
+        environment = make_home(folder)
+        topology = folder / "pair.yaml"
+        shutil.copy(pair, topology)
+        topology.chmod(0o644)
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            done = subprocess.run(
+                [python, "-m", "netlab.cli.main", *words],
+                env=environment,
+                cwd="/",
+                user=USER,
+                group=USER,
+                extra_groups=(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            return done
+
+        marker = f"HOME={environment['HOME']}"
+        run("up", str(topology))
+        owners = {Path(f"/proc/{each.pid}").stat().st_uid for each in list_processes(marker)}
+        assert owners == {USER}
+        run("exec", "a", "--", "ping", "-c1", "b")
+        assert run("exec", "a", "--", "hostname").stdout == "a\n"
+        run("down", "-y")
+        assert list_processes(marker) == set()

@@ -1,0 +1,158 @@
+"""Events, errors as records, capacity."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from netlab import errors
+from netlab.errors import CapacityError, MachineDiedError, NetlabError, leaves
+from netlab.lab.capacity import OVERHEAD, check_capacity, memory_available
+from netlab.lab.events import EventLog
+from netlab.lab.records import from_record, to_record
+from netlab.plan.model import NodePlan, Plan
+from netlab.scopes import open_tasks
+
+NODE = NodePlan(
+    name="r1",
+    id=1,
+    id_given=True,
+    image="micro",
+    arch="x86_64",
+    accel="auto",
+    cpus=1,
+    memory=128,
+    wire="exact",
+    uuid="00000000-0000-0000-0000-000000000000",
+    interfaces=(),
+    loopback=(),
+    routes=(),
+    files=(),
+    run=(),
+)
+PLAN = Plan(lab="lab", topology="lab", nodes=(NODE,), segments=(), hosts=(), warnings=())
+
+
+async def test_a_late_follower_reads_every_event_from_the_beginning() -> None:
+    file = io.StringIO()
+    log = EventLog(file)
+    log.record("node", "boots", node="r1", state="booting")
+    async with log.open_follow() as events:
+        log.record("node", "is ready", node="r1", state="ready")
+        seen = [await anext(events), await anext(events)]
+    assert [event.state for event in seen] == ["booting", "ready"]
+    assert [json.loads(line)["state"] for line in file.getvalue().splitlines()] == [
+        "booting",
+        "ready",
+    ]
+
+
+async def test_a_follower_that_left_is_forgotten() -> None:
+    log = EventLog()
+    async with log.open_follow():
+        pass
+    log.record("lab", "goes on")
+    assert [event.message for event in log] == ["goes on"]
+
+
+def test_an_error_survives_the_way_over_the_control_api() -> None:
+    error = MachineDiedError("r1", ["qemu"], 1, "no memory")
+    copy = from_record(json.loads(json.dumps(to_record(error))))
+    assert type(copy) is MachineDiedError
+    assert (copy.message, copy.hint, copy.evidence) == (error.message, error.hint, error.evidence)
+
+
+@pytest.mark.parametrize("name", ["TopologyError", "MissingProgramError", "QMPCommandError"])
+def test_classes_that_make_their_own_message_keep_it_on_the_way(name: str) -> None:
+    copy = from_record({"class": name, "message": "as it was", "hint": "h", "evidence": None})
+    assert type(copy) is getattr(errors, name)
+    assert str(copy) == "as it was (h)"
+
+
+def test_an_error_of_no_known_class_is_still_an_error() -> None:
+    assert isinstance(from_record({"class": "OSError", "message": "x"}), NetlabError)
+
+
+def test_a_foreign_error_is_told_by_its_representation() -> None:
+    assert to_record(ValueError("x"))["message"] == "ValueError('x')"
+
+
+def test_leaves_of_nested_groups_are_found_in_order() -> None:
+    one, two, three = ValueError(), KeyError(), OSError()
+    assert leaves(ExceptionGroup("a", [one, ExceptionGroup("b", [two]), three])) == [
+        one,
+        two,
+        three,
+    ]
+
+
+async def test_a_single_failure_in_a_task_scope_is_raised_as_itself() -> None:
+    async def fail() -> None:
+        raise KeyError("deep")
+
+    async def wait_in_scope() -> None:
+        async with open_tasks() as tasks:
+            tasks.start_soon(fail)
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyError, match="deep"):
+        await wait_in_scope()
+
+
+async def test_two_failures_in_a_task_scope_stay_a_group() -> None:
+    async def fail(error: Exception) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    async def fail_twice() -> None:
+        async with open_tasks() as tasks:
+            tasks.start_soon(fail, KeyError())
+            tasks.start_soon(fail, OSError())
+            await trio.testing.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await fail_twice()
+    assert {type(leaf) for leaf in leaves(caught.value)} == {KeyError, OSError}
+
+
+async def test_cancelling_from_outside_passes_through_a_task_scope() -> None:
+    with trio.CancelScope() as scope:
+        async with open_tasks():
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+def test_a_plan_that_fits_is_let_through() -> None:
+    check_capacity(PLAN, 128 + OVERHEAD)
+
+
+def test_a_plan_that_does_not_fit_is_refused_with_both_figures() -> None:
+    big = replace(PLAN, nodes=(replace(NODE, memory=4000),))
+    with pytest.raises(CapacityError, match=f"need {4000 + OVERHEAD} MiB.*4000 MiB are available"):
+        check_capacity(big, 4000)
+
+
+def test_the_cgroups_limit_counts_when_it_is_lower(tmp_path: Path) -> None:
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 2097152 kB\n")
+    (proc / "self/cgroup").write_text("0::/user/lab\n")
+    (cgroups / "user/lab").mkdir(parents=True)
+    assert memory_available(proc, cgroups) == 2048
+    (cgroups / "user/lab/memory.max").write_text("max\n")
+    (cgroups / "user/lab/memory.current").write_text("5\n")
+    (cgroups / "user/memory.max").write_text(f"{512 << 20}\n")
+    (cgroups / "user/memory.current").write_text(f"{12 << 20}\n")
+    assert memory_available(proc, cgroups) == 500
+
+
+def test_a_host_without_cgroup_version_2_is_measured_by_the_kernels_estimate() -> None:
+    assert memory_available() > 0

@@ -1,0 +1,108 @@
+"""QEMU's command line."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from netlab.errors import InputError
+from netlab.machine.argv import MAX_DISKS, MAXIMUM_INTERFACES, Boot, argv, channels
+from netlab.plan.model import InterfacePlan, NodePlan
+from netlab.process import run
+
+BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
+MakeNode = Callable[..., NodePlan]
+MakeInterface = Callable[..., InterfacePlan]
+
+
+def lines(words: tuple[str, ...]) -> str:
+    """One option a line."""
+    return "".join(f"\n{word}" if word.startswith("-") else f" {word}" for word in words) + "\n"
+
+
+def test_a_router_with_two_links(
+    make_node: MakeNode,
+    make_interface: MakeInterface,
+    check_golden: Callable[[str, str], None],
+) -> None:
+    node = make_node(
+        cpus=2, interfaces=(make_interface(0, "eth1"), make_interface(1, "uplink", mtu=9000))
+    )
+    check_golden("router.argv", lines(argv(node, BOOT, accel="tcg", channels=channels(node))))
+
+
+def test_a_fast_node_under_kvm_with_disks(
+    make_node: MakeNode,
+    make_interface: MakeInterface,
+    check_golden: Callable[[str, str], None],
+) -> None:
+    node = make_node(wire="fast", memory=1024, interfaces=(make_interface(0, "eth1"),))
+    boot = Boot(kernel=None, disks=("/labs/a,b.qcow2", "/labs/data.qcow2"))
+    check_golden("disks.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
+
+
+def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
+    make_node: MakeNode, make_interface: MakeInterface
+) -> None:
+    numbers = channels(make_node(interfaces=(make_interface(0, "a"), make_interface(1, "b"))))
+    assert (numbers.qmp, numbers.agent, numbers.console) == (10, 11, 12)
+    assert numbers.interfaces == (13, 14)
+
+
+def test_every_interface_has_an_address_of_its_own(
+    make_node: MakeNode, make_interface: MakeInterface
+) -> None:
+    interfaces = tuple(make_interface(index, f"eth{index}") for index in range(MAXIMUM_INTERFACES))
+    node = make_node(interfaces=interfaces)
+    words = argv(node, BOOT, accel="tcg", channels=channels(node))
+    devices = [word for word in words if word.startswith("virtio-net-pci")]
+    places = {option for word in devices for option in word.split(",") if "addr=" in option}
+    assert len(places) == MAXIMUM_INTERFACES
+
+
+def test_interfaces_that_no_interrupt_is_left_for_share_one(
+    make_node: MakeNode, make_interface: MakeInterface
+) -> None:
+    interfaces = tuple(make_interface(index, f"eth{index}") for index in range(MAXIMUM_INTERFACES))
+    node = make_node(interfaces=interfaces)
+    words = argv(node, BOOT, accel="tcg", channels=channels(node))
+    devices = [word for word in words if word.startswith("virtio-net-pci")]
+    sharing = ["vectors=0" in word.split(",") for word in devices]
+    assert sharing == [False] * 48 + [True] * (MAXIMUM_INTERFACES - 48)
+    assert MAXIMUM_INTERFACES >= 64
+
+
+def test_more_than_fits_is_refused_with_the_limit(
+    make_node: MakeNode, make_interface: MakeInterface
+) -> None:
+    interfaces = tuple(make_interface(0, f"eth{index}") for index in range(MAXIMUM_INTERFACES + 1))
+    node = make_node(interfaces=interfaces)
+    with pytest.raises(InputError, match=r"r1 has 121 interfaces, and a machine takes 120"):
+        argv(node, BOOT, accel="tcg", channels=channels(node))
+    many = replace(BOOT, disks=("/d",) * (MAX_DISKS + 1))
+    with pytest.raises(InputError, match="disks"):
+        argv(make_node(), many, accel="tcg", channels=channels(make_node()))
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones(make_node: MakeNode) -> None:
+    node = make_node(arch="vax")
+    with pytest.raises(InputError, match=r"no machine for 'vax' \(use x86_64\)"):
+        argv(node, BOOT, accel="tcg", channels=channels(node))
+
+
+def test_a_name_cannot_smuggle_in_options(make_node: MakeNode) -> None:
+    node = make_node(name="a,process=x")
+    words = argv(node, BOOT, accel="tcg", channels=channels(node))
+    assert "guest=a,,process=x" in words
+
+
+async def test_qemu_knows_every_property_that_is_set(
+    make_node: MakeNode, make_interface: MakeInterface
+) -> None:
+    node = make_node(interfaces=(make_interface(0, "eth1", mtu=9000),))
+    words = argv(node, BOOT, accel="tcg", channels=channels(node))
+    device = next(word for word in words if word.startswith("virtio-net-pci"))
+    known = (await run([words[0], "-device", "virtio-net-pci,help"])).stdout.decode()
+    for option in device.split(",")[2:]:
+        name = option.partition("=")[0]
+        assert f"  {name}=" in known or name == "bus"

@@ -1,0 +1,73 @@
+"""The one door to other programs."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from netlab.errors import MissingProgramError, ProgramError
+from netlab.process import find_program, open_process, run, start_detached
+
+
+async def test_output_and_errors_come_back_apart() -> None:
+    done = await run(["sh", "-c", "echo out; echo err >&2; cat"], stdin=b"in")
+    assert (done.status, done.stdout, done.stderr) == (0, b"out\nin", b"err\n")
+
+
+async def test_a_failed_program_shows_its_command_and_output() -> None:
+    with pytest.raises(ProgramError) as caught:
+        await run(["sh", "-c", "echo no space >&2; exit 28"])
+    assert caught.value.status == 28
+    assert caught.value.evidence == "sh -c 'echo no space >&2; exit 28'\nno space"
+
+
+async def test_a_status_can_be_looked_at_instead_of_raised() -> None:
+    assert (await run(["false"], check=False)).status == 1
+
+
+def test_a_missing_program_is_named_with_its_package() -> None:
+    with pytest.raises(MissingProgramError, match=r"apt-get install .* no-such-program"):
+        find_program("no-such-program")
+
+
+async def test_the_environment_is_added_to_and_not_replaced() -> None:
+    done = await run(
+        ["sh", "-c", "echo $NETLAB_TEST; echo $PATH"], environment={"NETLAB_TEST": "x"}
+    )
+    assert done.stdout.decode().splitlines() == ["x", os.environ["PATH"]]
+
+
+async def test_leaving_the_scope_ends_the_program() -> None:
+    async with open_process(["sleep", "1000"]) as process:
+        assert process.returncode is None
+    assert process.returncode == -signal.SIGTERM
+
+
+async def test_cancelling_the_scope_ends_the_program() -> None:
+    started: list[trio.Process] = []
+    with trio.CancelScope() as scope:
+        async with open_process(["sleep", "1000"]) as process:
+            started.append(process)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert started[0].returncode == -signal.SIGTERM
+
+
+async def test_a_program_that_ended_by_itself_is_left_in_peace() -> None:
+    async with open_process(["true"]) as process:
+        await process.wait()
+    assert process.returncode == 0
+
+
+def test_a_detached_program_has_a_session_of_its_own(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with (tmp_path / "log").open("wb") as log:
+        script = f"import os; os.write({writer}, str(os.getsid(0)).encode())"
+        pid = start_detached([sys.executable, "-c", script], pass_fds=[writer], output=log.fileno())
+    os.close(writer)
+    assert int(os.read(reader, 100)) == pid
+    os.close(reader)
+    os.waitpid(pid, 0)
