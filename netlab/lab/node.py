@@ -1,24 +1,25 @@
-"""One node of a live lab: from waiting for a boot slot to stopped."""
+"""One node of a live lab: from waiting for a boot slot to stopped, and again as often as asked."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import trio
 
-from netlab.errors import MachineDiedError, NetlabError, NotReadyError
+from netlab.errors import AgentError, MachineDiedError, NetlabError, NotReadyError
 from netlab.lab.events import EventLog
 from netlab.machine.agent import Result
 from netlab.machine.argv import Boot
 from netlab.machine.identity import apply_identity
-from netlab.machine.machine import Machine, open_machine
+from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
 from netlab.plan.model import HostPlan, NodePlan
 from netlab.process import Launcher
+from netlab.scopes import open_background
 
 State = Literal["queued", "booting", "configuring", "ready", "failed", "stopped"]
 
@@ -52,6 +53,12 @@ class Node:
         self._events = events
         self._machine: Machine | None = None
         self._settled = trio.Event()
+        self._asked = trio.Event()
+        self._stopped = trio.Event()
+        # How it ends when it was told to end; otherwise a QEMU that dies is a failure.
+        self._end = ""
+        # How often the machine had been reset when its guest became this node.
+        self._life = 0
 
     @property
     def machine(self) -> Machine:
@@ -77,7 +84,7 @@ class Node:
             return "waiting for a boot slot"
         if self.state in {"booting", "configuring"} and self._machine is not None:
             return self._machine.status_reason()
-        return {"ready": "", "stopped": "powered off"}.get(self.state, "starting QEMU")
+        return {"ready": "", "stopped": self._end}.get(self.state, "starting QEMU")
 
     async def wait_ready(self) -> None:
         """Wait until it is ready; the deadline is the caller's.
@@ -86,11 +93,19 @@ class Node:
             NetlabError: It failed; the error is the one that says why.
             NotReadyError: It was powered off before it was ready.
         """
-        await self._settled.wait()
+        # Looked at again: who waits is woken in the same moment as who sees a guest boot again.
+        while not self._has_settled():
+            await self._settled.wait()
+            await trio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
         if self.state != "ready":
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
+
+    def _has_settled(self) -> bool:
+        machine = self._machine
+        booting_again = machine is not None and machine.resets != self._life
+        return self._settled.is_set() and not booting_again
 
     async def execute(
         self,
@@ -110,23 +125,72 @@ class Node:
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
         return await self.machine.agent.execute(argv, stdin=stdin, environment=environment)
 
+    def start(self) -> None:
+        """Let a node that is stopped or failed boot again; nothing happens when it runs.
+
+        It boots as new when its slot comes: :meth:`wait_ready` waits for it.
+        """
+        if self.state in {"stopped", "failed"}:
+            self.error = None
+            self._settled = trio.Event()
+            self._enter("queued", "asked to start")
+            self._asked.set()
+
+    async def shutdown(self, *, grace: float = SHUTDOWN_GRACE) -> None:
+        """Power off and wait until it has ended; nothing happens when it does not run.
+
+        Args:
+            grace: Seconds that the guest gets before QEMU is ended.
+        """
+        async with self._ending("powered off") as machine:
+            if machine is not None:
+                await machine.shutdown(grace=grace)
+
+    async def crash(self) -> None:
+        """Cut its power: the guest notices nothing of its end. Nothing happens when it is off."""
+        async with self._ending("crashed, as asked") as machine:
+            if machine is not None:
+                await machine.cut_power()
+
+    async def reboot(self) -> None:
+        """Ask the guest to boot again, and wait until it does; :meth:`wait_ready` waits for more.
+
+        Raises:
+            NotReadyError: It does not run.
+            AgentError: It has no agent that could be asked.
+        """
+        machine = self.machine
+        before = machine.resets
+        await machine.agent.post_shutdown("reboot")
+        await machine.wait_reset(before)
+
     async def run(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         """Be this node: boot when there is a slot, take the identity, run until QEMU ends.
 
         A failure is kept in :attr:`error` and told as an event; it is this node's, not the lab's.
+        Then it waits to be started again.
         """
-        try:
-            status = await self._live(boot, accel, shared)
-        except NetlabError as error:
-            self._fail(error)
-        else:
-            if status == 0:
-                self._enter("stopped", "powered off")
-        finally:
-            self._machine = None
-            self._settled.set()
+        while True:
+            self._asked = trio.Event()
+            self._stopped = trio.Event()
+            self._end = ""
+            try:
+                await self._live(boot, accel, shared)
+            except NetlabError as error:
+                if self._end:
+                    self._enter("stopped", self._end)
+                else:
+                    self._fail(error)
+            else:
+                self._end = self._end or "powered off"
+                self._enter("stopped", self._end)
+            finally:
+                self._machine = None
+                self._settled.set()
+                self._stopped.set()
+            await self._asked.wait()
 
-    async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> int:
+    async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with AsyncExitStack() as slot:
             await slot.enter_async_context(shared.slots)
             folder = shared.folder / self.plan.name
@@ -134,20 +198,57 @@ class Node:
             async with open_machine(
                 self.plan, boot, accel=accel, launcher=shared.launcher, folder=folder
             ) as machine:
-                self._machine = machine
+                self._machine, self._life = machine, 0
                 self._enter("booting", f"QEMU runs as process {machine.pid}")
-                await machine.wait_ready()
-                self._enter("configuring", "the agent answers")
-                await apply_identity(machine.agent, self.plan, shared.hosts)
-                self._enter("ready", "ready")
-                self._settled.set()
-                await slot.aclose()
+                while machine.exit is None:
+                    life = machine.resets
+                    await self._become(machine, shared.hosts)
+                    if machine.resets == life:
+                        self._life = life
+                        self._enter("ready", "ready")
+                        self._settled.set()
+                        await slot.aclose()
+                        await self._wait_end_of_life(machine, life)
                 status = await machine.wait_exit()
                 if status != 0:
                     raise MachineDiedError(
                         self.plan.name, machine.argv, status, machine.output_tail()
                     )
-                return status
+
+    async def _become(self, machine: Machine, hosts: tuple[HostPlan, ...]) -> None:
+        life = machine.resets
+        try:
+            await machine.wait_ready()
+            self._enter("configuring", "the agent answers")
+            await apply_identity(machine.agent, self.plan, hosts)
+        except AgentError:
+            # A guest that reboots while it is configured is not broken: it is configured again.
+            if machine.resets == life:
+                raise
+
+    async def _wait_end_of_life(self, machine: Machine, life: int) -> None:
+        """Wait until its guest boots again, or QEMU ends."""
+
+        async def wait_reset() -> None:
+            await machine.wait_reset(life)
+            self._settled = trio.Event()
+            self._enter("booting", "the guest boots again")
+            tasks.cancel_scope.cancel()
+
+        async with open_background() as tasks:
+            tasks.start_soon(wait_reset)
+            await machine.wait_exit()
+
+    @asynccontextmanager
+    async def _ending(self, how: str) -> AsyncGenerator[Machine | None]:
+        """End the machine inside the block; when it is left, the node has stopped."""
+        machine, stopped = self._machine, self._stopped
+        if machine is None:
+            yield None
+            return
+        self._end = how
+        yield machine
+        await stopped.wait()
 
     def _fail(self, error: NetlabError) -> None:
         self.error = error

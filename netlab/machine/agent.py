@@ -17,7 +17,7 @@ import binascii
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast, final
+from typing import Any, Literal, cast, final
 
 import trio
 
@@ -46,7 +46,7 @@ The agent has no way to tell unasked."""
 ORPHAN_PERIOD = 2.0
 """Seconds between checks whether a program is only held up by its children."""
 
-CLEAN_UP_LIMIT = 2.0
+CLEAN_UP_LIMIT = 0.7
 """Seconds that a cancelled caller spends on ending its program or closing its file."""
 
 _END_TREE = (
@@ -78,6 +78,51 @@ class AgentInfo:
 
     version: str
     commands: frozenset[str]
+
+
+@final
+class GuestFile:
+    """An open file in the guest; made by :meth:`Agent.open_file`. Iterate for what is in it."""
+
+    def __init__(self, channel: AgentChannel, handle: int) -> None:
+        self._channel = channel
+        self._handle = handle
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Yield what is there, from where the last reading ended up to the file's present end."""
+        eof = False
+        while not eof:
+            data, eof = await self._read()
+            if data:
+                yield data
+
+    async def write(self, content: bytes) -> None:
+        """Write at the end.
+
+        Raises:
+            AgentCommandError: It cannot be written.
+        """
+        view = memoryview(content)
+        while view:
+            data = base64.b64encode(view[:CHUNK]).decode()
+            answer = await self._channel.call(
+                "guest-file-write", {"handle": self._handle, "buf-b64": data}
+            )
+            match answer:
+                case {"count": int(count)} if 0 < count <= min(len(view), CHUNK):
+                    view = view[count:]
+                case _:
+                    raise AgentProtocolError(f"guest-file-write answered {answer}")
+
+    async def _read(self) -> tuple[bytes, bool]:
+        answer = await self._channel.call(
+            "guest-file-read", {"handle": self._handle, "count": CHUNK}
+        )
+        match answer:
+            case {"buf-b64": str(data), "eof": bool(eof)}:
+                return _decode_base64(data), eof
+            case _:
+                raise AgentProtocolError(f"guest-file-read answered {answer}")
 
 
 @final
@@ -117,7 +162,7 @@ class Agent:
     ) -> Result:
         """Run a program to its end.
 
-        Cancelled, the program and its children get SIGTERM, as far as two seconds allow.
+        Cancelled, the program and its children get SIGTERM, as far as a moment allows.
 
         Args:
             command: A program with its arguments, or a command line for the guest's ``/bin/sh``.
@@ -145,19 +190,8 @@ class Agent:
         Raises:
             AgentCommandError: It cannot be read.
         """
-        content = bytearray()
-        async with self._open_file(path, "r") as handle:
-            while True:
-                answer = await self._channel.call(
-                    "guest-file-read", {"handle": handle, "count": CHUNK}
-                )
-                match answer:
-                    case {"buf-b64": str(data), "eof": bool(eof)}:
-                        content += _decode_base64(data)
-                    case _:
-                        raise AgentProtocolError(f"guest-file-read answered {answer}")
-                if eof:
-                    return bytes(content)
+        async with self.open_file(path, "r") as file:
+            return b"".join([chunk async for chunk in file])
 
     async def write_file(self, path: str, content: bytes) -> None:
         """Make a file have this content, of any size; an existing one keeps its permissions.
@@ -167,22 +201,12 @@ class Agent:
         Raises:
             AgentCommandError: It cannot be written; its folder must be there.
         """
-        view = memoryview(content)
-        async with self._open_file(path, "w") as handle:
-            while view:
-                data = base64.b64encode(view[:CHUNK]).decode()
-                answer = await self._channel.call(
-                    "guest-file-write", {"handle": handle, "buf-b64": data}
-                )
-                match answer:
-                    case {"count": int(count)} if 0 < count <= min(len(view), CHUNK):
-                        view = view[count:]
-                    case _:
-                        raise AgentProtocolError(f"guest-file-write answered {answer}")
+        async with self.open_file(path, "w") as file:
+            await file.write(content)
 
-    async def post_shutdown(self) -> None:
-        """Ask the guest to power off; it does not say whether it will."""
-        await self._channel.post("guest-shutdown", {"mode": "powerdown"})
+    async def post_shutdown(self, mode: Literal["powerdown", "reboot"]) -> None:
+        """Ask the guest to power off or to boot again; it does not say whether it will."""
+        await self._channel.post("guest-shutdown", {"mode": mode})
 
     def fail(self, error: Callable[[], MachineError] | None) -> None:
         """Let every call, now and later, raise this error: the machine failed; None: no longer."""
@@ -238,7 +262,7 @@ class Agent:
 
     async def _exists(self, path: str) -> bool:
         try:
-            async with self._open_file(path, "r"):
+            async with self.open_file(path, "r"):
                 return True
         except AgentCommandError:
             return False
@@ -254,18 +278,23 @@ class Agent:
             return
 
     @asynccontextmanager
-    async def _open_file(self, path: str, mode: str) -> AsyncGenerator[int]:
-        answer = await self._channel.call("guest-file-open", {"path": _text(path), "mode": mode})
-        if not isinstance(answer, int):
-            raise AgentProtocolError(f"guest-file-open answered {answer}")
+    async def open_file(self, path: str, mode: Literal["r", "w", "a"]) -> AsyncGenerator[GuestFile]:
+        """Open a file in the guest, to read or write it piece by piece; it may have any size.
+
+        Raises:
+            AgentCommandError: It cannot be opened; or, at the end, not be written.
+        """
+        handle = await self._channel.call("guest-file-open", {"path": _text(path), "mode": mode})
+        if not isinstance(handle, int):
+            raise AgentProtocolError(f"guest-file-open answered {handle}")
         try:
-            yield answer
+            yield GuestFile(self._channel, handle)
         except BaseException:
             with trio.move_on_after(CLEAN_UP_LIMIT, shield=True):
-                await self._close_quietly(answer)
+                await self._close_quietly(handle)
             raise
         # Closing writes what the agent buffered: a full disk is reported here.
-        await self._channel.call("guest-file-close", {"handle": answer})
+        await self._channel.call("guest-file-close", {"handle": handle})
 
     async def _close_quietly(self, handle: int) -> None:
         try:

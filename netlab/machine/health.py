@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import final
 
+import trio
+
 from netlab.errors import MachineError
 from netlab.machine.agent import Agent
 from netlab.machine.console import Console
@@ -31,6 +33,8 @@ class Health:
         console: Its console.
         run_state: QEMU's run state, such as ``running`` or ``paused``.
         failure: Why the guest will never answer again, or empty.
+        resets: How often the machine was reset, by itself or from outside.
+        began: When it started or was last reset, by Trio's clock.
     """
 
     def __init__(self, name: str, qmp: QMP, agent: Agent, console: Console) -> None:
@@ -39,8 +43,11 @@ class Health:
         self.console = console
         self.run_state = "running"
         self.failure = ""
+        self.resets = 0
+        self.began = trio.current_time()
         self._name = name
         self._since = 0
+        self._reset = trio.Event()
 
     async def watch_events(self) -> None:
         """Follow QEMU's run state until the monitor is closed."""
@@ -65,12 +72,16 @@ class Health:
             QMPError: QEMU refuses.
             MachineDiedError: QEMU has ended.
         """
-        with self.qmp.events("RESET") as events:
-            await self.qmp.execute("system_reset")
-            await events.wait()
-        self._restart()
+        before = self.resets
+        await self.qmp.execute("system_reset")
+        await self.wait_reset(before)
         # One that was stopped stays stopped over a reset.
         await self.qmp.execute("cont")
+
+    async def wait_reset(self, before: int) -> None:
+        """Wait until the machine was reset more often than that."""
+        while self.resets <= before:
+            await self._reset.wait()
 
     async def _take(self, event: Event) -> None:
         if event.name == "GUEST_PANICKED":
@@ -94,8 +105,12 @@ class Health:
 
     def _restart(self) -> None:
         self.failure = ""
+        self.resets += 1
+        self.began = trio.current_time()
         self.agent.fail(None)
         self.agent.interrupt()
+        self._reset.set()
+        self._reset = trio.Event()
 
     def _fail(self, failure: str) -> None:
         # The first reason is the cause of the others.

@@ -79,8 +79,7 @@ class Machine:
         self.agent = health.agent
         self.console = health.console
         self._life = life
-        self._started = trio.current_time()
-        self._ready = False
+        self._ready: int | None = None
         self._health = health
 
     @property
@@ -95,8 +94,18 @@ class Machine:
             MachineDiedError: QEMU ended first.
             MachineError: The guest panicked, or QEMU stopped it for good.
         """
+        life = self.resets
         await self.agent.wait_ready()
-        self._ready = True
+        self._ready = life
+
+    @property
+    def resets(self) -> int:
+        """How often the machine was reset, by its guest or from outside."""
+        return self._health.resets
+
+    async def wait_reset(self, before: int) -> None:
+        """Wait until the machine was reset more often than that; its guest boots again then."""
+        await self._health.wait_reset(before)
 
     async def wait_exit(self) -> int:
         """Wait until QEMU has ended, and return its exit status (minus a signal's number)."""
@@ -110,9 +119,9 @@ class Machine:
             return self._health.failure
         if self._health.run_state != "running":
             return f"the machine is {self._health.run_state}"
-        if self._ready:
+        if self._ready == self.resets:
             return ""
-        silent = trio.current_time() - self._started
+        silent = trio.current_time() - self._health.began
         last = self.console.tail(1)
         shown = f"last console line: {last[0][:120]}" if last else "nothing on the console yet"
         return f"agent silent for {silent:.0f} s, {shown}"
@@ -146,8 +155,6 @@ class Machine:
             QMPError: QEMU refuses.
             MachineDiedError: QEMU has ended.
         """
-        self._ready = False
-        self._started = trio.current_time()
         await self._health.reset()
 
     async def set_link(self, interface: str, *, up: bool) -> None:
@@ -163,6 +170,12 @@ class Machine:
             raise UnknownNameError(f"{self.node.name} has no interface {interface!r}")
         await self.qmp.execute("set_link", name=nic_id(names.index(interface)), up=up)
 
+    async def cut_power(self) -> int:
+        """End QEMU as if the power had failed: the guest is not asked; return its exit status."""
+        await _quietly(self.qmp.execute, "quit")
+        await self._life.end()
+        return await self.wait_exit()
+
     async def shutdown(self, *, grace: float = SHUTDOWN_GRACE) -> int:
         """Power off: ask the guest, then end QEMU, then kill it; return QEMU's exit status.
 
@@ -172,7 +185,7 @@ class Machine:
         """
         with trio.move_on_after(grace):
             async with open_background() as nursery:
-                nursery.start_soon(_quietly, self.agent.post_shutdown)
+                nursery.start_soon(_quietly, self.agent.post_shutdown, "powerdown")
                 nursery.start_soon(_quietly, self._press_power_button)
                 await self.wait_exit()
         await self._life.end()
