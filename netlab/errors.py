@@ -13,6 +13,9 @@ The class says whose matter it is, and that decides the exit code::
     │   ├── MissingFeatureError          the kernel or a device does not offer it
     │   └── CapacityError                not enough memory, disk or descriptors
     ├── CheckError                   1   a test or a check failed; nothing is broken
+    │   ├── CommandError                 a command in a guest did not end as expected
+    │   ├── WaitError                    what was waited for did not come in time
+    │   └── ConditionError               what had to stay true did not
     ├── ProgramError                 4   a helper program failed
     ├── SandboxError                 4   the lab's namespaces, links or PID 1 failed
     │   └── WiringError                  a segment does not carry frames
@@ -154,6 +157,18 @@ class CheckError(NetlabError):
     """A test or a check failed; nothing is broken."""
 
     exit_code = 1
+
+
+class CommandError(CheckError):
+    """A command in a guest did not end as expected; the evidence is its output."""
+
+
+class WaitError(CheckError):
+    """What was waited for did not come in time; the message has what the last look showed."""
+
+
+class ConditionError(CheckError):
+    """What had to stay true while something else was done did not."""
 
 
 class ProgramError(NetlabError):

@@ -125,11 +125,14 @@ class Node:
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
         return await self.machine.agent.execute(argv, stdin=stdin, environment=environment)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Let a node that is stopped or failed boot again; nothing happens when it runs.
 
         It boots as new when its slot comes: :meth:`wait_ready` waits for it.
         """
+        if self._machine is not None and self._machine.exit is not None:
+            # It has just ended, and is being cleared away.
+            await self._stopped.wait()
         if self.state in {"stopped", "failed"}:
             self.error = None
             self._settled = trio.Event()

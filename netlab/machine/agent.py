@@ -46,7 +46,7 @@ The agent has no way to tell unasked."""
 ORPHAN_PERIOD = 2.0
 """Seconds between checks whether a program is only held up by its children."""
 
-CLEAN_UP_LIMIT = 0.7
+CLEAN_UP_LIMIT = 0.5
 """Seconds that a cancelled caller spends on ending its program or closing its file."""
 
 _END_TREE = (

@@ -1,0 +1,22 @@
+"""The vocabulary of scripted network tests.
+
+waiting.py      deadlines, and waiting that says what it saw last
+commands.py     a command in a guest, with output as it comes
+verbs.py        a node's verbs: commands, and waiting for what they say,
+services.py     what runs in it,
+node.py         and its power, cables and files
+interface.py    an interface, as guest and host see it
+lab.py          a lab's verbs: links, reachability, paths, captures
+conditions.py   what has to stay true; parts of a test
+transfer.py     files and trees
+probes.py       what a guest's own tables say
+"""
+
+from __future__ import annotations
+
+from netlab.testing.commands import Outcome
+from netlab.testing.conditions import polling_condition
+from netlab.testing.lab import LabDriver
+from netlab.testing.node import NodeDriver
+
+__all__ = ["LabDriver", "NodeDriver", "Outcome", "polling_condition"]

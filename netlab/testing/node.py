@@ -1,0 +1,151 @@
+"""A node as a test speaks to it: every verb, each with a deadline, each saying what went wrong.
+
+::
+
+    await r1.wait_until_succeeds("ping -c1 r4")
+    assert "r6" in await r1.succeed("traceroute -n r4")
+
+Verbs wait for a node that boots, so that nobody has to. Times are in seconds; ``timeout=None`` is
+the lab's default, and the caller's own deadline (``trio.fail_after``) always counts too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import final
+
+import trio
+
+from netlab.errors import UnknownNameError, WaitError
+from netlab.testing.interface import InterfaceDriver
+from netlab.testing.services import ServiceVerbs
+from netlab.testing.transfer import copy_from, copy_to
+from netlab.testing.waiting import make_limit, within
+
+CLEAN_UP = 10.0
+"""Seconds that a machine has to go on when a block ends that had paused it."""
+
+
+@final
+class NodeDriver(ServiceVerbs):
+    """A node of a lab under test.
+
+    Attributes:
+        node: The live node.
+        name: Its name.
+        timeout: Seconds that a verb waits when nobody says how long.
+    """
+
+    async def start(self, *, timeout: float | None = None) -> None:
+        """Let it boot if it is stopped or failed, and wait until it is ready.
+
+        Raises:
+            WaitError: It was not ready in time.
+        """
+        await self.node.start()
+        self._seen = 0
+        await self.wait_ready(timeout=timeout)
+
+    async def shutdown(self) -> None:
+        """Power it off, in order if the guest can, and wait until it is off."""
+        await self.node.shutdown()
+
+    async def crash(self) -> None:
+        """Cut its power."""
+        await self.node.crash()
+
+    async def reboot(self, *, timeout: float | None = None) -> None:
+        """Let the guest boot again, and wait until it is ready.
+
+        Raises:
+            WaitError: It was not ready in time.
+        """
+        limit = make_limit(timeout, self.timeout)
+
+        async def give_up() -> WaitError:
+            await trio.lowlevel.checkpoint()
+            return WaitError(f"{self.name} did not boot again within {limit.seconds:.3g} s")
+
+        async with within(limit, give_up):
+            await self.node.reboot()
+        await self.wait_ready(timeout=timeout)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncGenerator[None]:
+        """Stop the guest's CPUs inside the block."""
+        await self.pause()
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLEAN_UP):
+                await self.resume()
+
+    async def pause(self) -> None:
+        """Stop the guest's CPUs."""
+        await self.node.machine.pause()
+
+    async def resume(self) -> None:
+        """Let the guest's CPUs go on."""
+        await self.node.machine.resume()
+
+    async def block(self, *interfaces: str) -> None:
+        """Pull the cables of these interfaces, or of all: the guest loses its carrier."""
+        await self._set_links(interfaces, up=False)
+
+    async def unblock(self, *interfaces: str) -> None:
+        """Put the cables of these interfaces back, or all."""
+        await self._set_links(interfaces, up=True)
+
+    async def copy_to(
+        self, source: str | Path, target: str, *, timeout: float | None = None
+    ) -> None:
+        """Copy a file or a folder of the host into the guest, of any size.
+
+        Raises:
+            InputError: There is no such file.
+            CommandError: The guest could not take it.
+            WaitError: It was not there in time.
+        """
+        await self._wait_machine(timeout)
+        async with within(*self._late(f"{source} was not in the guest", timeout)):
+            await copy_to(self.node, Path(source), target)
+
+    async def copy_from(
+        self, source: str, target: str | Path, *, timeout: float | None = None
+    ) -> None:
+        """Copy a file or a folder of the guest to the host, of any size.
+
+        Raises:
+            CommandError: The guest has no such file.
+            WaitError: It was not there in time.
+        """
+        await self._wait_machine(timeout)
+        async with within(*self._late(f"{source} was not on the host", timeout)):
+            await copy_from(self.node, source, Path(target))
+
+    async def qmp(self, command: str, /, **arguments: object) -> object:
+        """Run a command of QEMU's monitor and return what it returns.
+
+        Raises:
+            QMPCommandError: QEMU refuses.
+            MachineDiedError: QEMU has ended.
+        """
+        return await self.node.machine.qmp.execute(command, **arguments)
+
+    def interface(self, name: str) -> InterfaceDriver:
+        """Return one of its interfaces.
+
+        Raises:
+            UnknownNameError: It has none of that name.
+        """
+        for interface in self.node.plan.interfaces:
+            if interface.name == name:
+                return InterfaceDriver(self._lab, self, interface)
+        known = ", ".join(each.name for each in self.node.plan.interfaces) or "none"
+        raise UnknownNameError(f"{self.name} has no interface {name!r}", hint=f"it has: {known}")
+
+    async def _set_links(self, interfaces: Sequence[str], *, up: bool) -> None:
+        for interface in interfaces or [each.name for each in self.node.plan.interfaces]:
+            await self.node.machine.set_link(interface, up=up)

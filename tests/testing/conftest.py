@@ -1,0 +1,25 @@
+"""Labs for the vocabulary: small, and as many verbs on each as it can bear."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from netlab import open_lab, resolve
+from netlab.testing import LabDriver
+from netlab.topology.load import loads
+
+LIMIT = 120.0
+"""Seconds that a verb has at the most, on a host that does other things too."""
+
+PAIR = "name: pair\nnodes: {a: {id: 1}, b: {id: 2}}\nlinks: ['a -- b']\n"
+LINE = "name: line\nnodes: {'r[1-3]': {id: 1, ROUTES}}\nlinks: [{line: 'r[1-3]'}]\n"
+
+
+@asynccontextmanager
+async def open_driver(text: str = PAIR) -> AsyncGenerator[LabDriver]:
+    """Open a lab that is up and ready."""
+    async with open_lab(resolve(loads(text))) as lab:
+        driver = LabDriver(lab, timeout=LIMIT)
+        await driver.wait_ready()
+        yield driver
