@@ -9,7 +9,7 @@ import typer
 
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import choose_name
-from netlab.cli.options import NameOption, TopologyArgument, TopologyOption, YesOption
+from netlab.cli.options import LabArgument, NameOption, TopologyOption, YesOption
 from netlab.cli.output import say
 from netlab.errors import UnknownNameError, UsageError
 
@@ -34,7 +34,7 @@ app = make_app()
     },
 )
 def down(
-    argument: TopologyArgument = None,
+    argument: LabArgument = None,
     topology: TopologyOption = None,
     name: NameOption = None,
     everything: Annotated[bool, typer.Option("-a", "--all", help="All labs of this user.")] = False,

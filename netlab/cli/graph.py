@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from netlab.cli.files import write_text
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.options import (
     FilterOption,
-    NameOption,
+    NewNameOption,
     OutputOption,
     SetOption,
     TopologyArgument,
@@ -19,6 +20,7 @@ from netlab.cli.options import (
     parse_variables,
 )
 from netlab.cli.topologies import find_topology, load_plan
+from netlab.errors import UsageError
 
 app = make_app()
 
@@ -52,7 +54,7 @@ SUFFIXES = {
 def graph(
     argument: TopologyArgument = None,
     topology: TopologyOption = None,
-    name: NameOption = None,
+    name: NewNameOption = None,
     settings: SetOption = None,
     node_filter: FilterOption = None,
     output: OutputOption = None,
@@ -63,7 +65,7 @@ def graph(
 ) -> None:
     """Draw a topology: nodes, links with their interfaces, and shared segments."""
     if language is None:
-        language = SUFFIXES.get(output.suffix if output else "", Language.mermaid)
+        language = _language_of(output)
     path = find_topology(argument, topology)
     plan = load_plan(path, variables=parse_variables(settings), lab=name, nodes=node_filter)
     # Imported here: a mistake in the file needs no painter.
@@ -74,3 +76,11 @@ def graph(
 
     writers = {Language.svg: write_svg, Language.dot: write_dot, Language.mermaid: write_mermaid}
     write_text(writers[language](draw(plan)), output)
+
+
+def _language_of(output: Path | None) -> Language:
+    suffix = output.suffix.lower() if output else ""
+    if suffix and suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise UsageError(f"{output}: nothing is drawn as {suffix}", hint=f"{known}, or --format")
+    return SUFFIXES.get(suffix, Language.mermaid)

@@ -46,9 +46,10 @@ def choose_name(name: str | None, topology: str | None) -> str | None:
     """Return the name of the lab that is meant, or None when nothing says so."""
     if name is not None or topology is None:
         return None if name is None else check_name(name)
-    from netlab.cli.topologies import find_topology, load_name
+    from netlab.cli.topologies import find_topology
+    from netlab.topology.load import read_name
 
-    return load_name(find_topology(topology))
+    return read_name(find_topology(topology))
 
 
 def check_name(name: str) -> str:

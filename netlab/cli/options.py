@@ -30,6 +30,16 @@ TopologyArgument = Annotated[
     ),
 ]
 
+LabArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TOPOLOGY]",
+        help="The topology file whose lab is meant; when left out, the only lab that is up.",
+        autocompletion=complete_files,
+        show_default=False,
+    ),
+]
+
 TopologyOption = Annotated[
     str | None,
     typer.Option(
@@ -41,13 +51,20 @@ TopologyOption = Annotated[
     ),
 ]
 
+NewNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "-n", "--name", metavar="LAB", help="The lab's name; by default the file's `name`."
+    ),
+]
+
 NameOption = Annotated[
     str | None,
     typer.Option(
         "-n",
         "--name",
         metavar="LAB",
-        help="The lab's name; by default the file's `name`, or the only lab that is up.",
+        help="The lab's name; by default that of --topo, or the only lab that is up.",
         autocompletion=complete_labs,
     ),
 ]

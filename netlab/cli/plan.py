@@ -12,7 +12,7 @@ from netlab.cli.frame import add_verb, make_app
 from netlab.cli.options import (
     FilterOption,
     Format,
-    NameOption,
+    NewNameOption,
     SetOption,
     TopologyArgument,
     TopologyOption,
@@ -33,14 +33,14 @@ app = make_app()
         ("netlab plan ring.yaml", "nodes, interfaces and segments"),
         ("netlab plan ring.yaml --commands", "and each node's QEMU command line"),
         ("netlab plan ring.yaml -f json", "all of it, for programs and for diff"),
-        ("netlab plan -s routers=8 --name big", "with a variable set and another lab name"),
+        ("netlab plan -s memory=256 --name big", "with a variable set and another lab name"),
     ),
     codes=(0, 2),
 )
 def plan(
     argument: TopologyArgument = None,
     topology: TopologyOption = None,
-    name: NameOption = None,
+    name: NewNameOption = None,
     settings: SetOption = None,
     node_filter: FilterOption = None,
     commands: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import choose_name
-from netlab.cli.options import Format, FormatOption, NameOption, TopologyArgument, TopologyOption
+from netlab.cli.options import Format, FormatOption, LabArgument, NameOption, TopologyOption
 from netlab.cli.output import format_seconds, say, write_json, write_table
 from netlab.errors import ControlError, UsageError
 
@@ -34,7 +34,7 @@ app = make_app()
     },
 )
 def status(
-    argument: TopologyArgument = None,
+    argument: LabArgument = None,
     topology: TopologyOption = None,
     name: NameOption = None,
     everything: Annotated[
@@ -156,7 +156,7 @@ def _describe(folders: LabFolders) -> dict[str, Any]:
     try:
         answer = Client(folders).status()
     except ControlError:
-        # Its socket is made when its links are: until then it starts, and cannot answer.
+        # Its lock is held and its socket about to be made.
         return {**lab, "state": "starting"}
     return {**lab, "state": answer["state"], "nodes": len(answer["nodes"])}
 

@@ -49,10 +49,10 @@ def discover(folder: Path) -> Path:
             )
         if found:
             return found[0]
-    raise UsageError(
-        f"no topology is given, and {folder if folder.name else 'this folder'} has none",
-        hint="name a file; *.netlab.yaml and topology.yaml are found by themselves",
-    )
+    found = "*.netlab.yaml and topology.yaml are found by themselves"
+    if folder.name:
+        raise UsageError(f"{folder} is a folder without a topology", hint=found)
+    raise UsageError("no topology is given, and this folder has none", hint=f"name a file; {found}")
 
 
 def load_plan(
@@ -84,12 +84,3 @@ def load_plan(
     from netlab.plan.select import select
 
     return select(plan, select_names(nodes, [node.name for node in plan.nodes]))
-
-
-def load_name(path: Path, variables: dict[str, str] | None = None) -> str:
-    """Return the name that a topology file gives its lab.
-
-    Raises:
-        TopologyError: The file has mistakes.
-    """
-    return load_plan(path, variables=variables).lab

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -15,7 +16,7 @@ from netlab.cli.options import (
     FilterOption,
     Format,
     FormatOption,
-    NameOption,
+    NewNameOption,
     SetOption,
     TopologyArgument,
     TopologyOption,
@@ -24,6 +25,7 @@ from netlab.cli.options import (
 )
 from netlab.cli.output import format_seconds, say, write_json
 from netlab.cli.topologies import find_topology, load_plan
+from netlab.errors import UsageError
 
 if TYPE_CHECKING:
     from netlab.lab.start import Start
@@ -62,7 +64,7 @@ class AccelChoice(StrEnum):
 def up(
     argument: TopologyArgument = None,
     topology: TopologyOption = None,
-    name: NameOption = None,
+    name: NewNameOption = None,
     settings: SetOption = None,
     node_filter: FilterOption = None,
     max_workers: WorkersOption = None,
@@ -81,6 +83,8 @@ def up(
     output: FormatOption = Format.table,
 ) -> None:
     """Start a lab and return when every node is ready; the lab goes on until `netlab down`."""
+    if not math.isfinite(timeout):
+        raise UsageError(f"--timeout {timeout}: expected seconds")
     path = find_topology(argument, topology)
     plan = load_plan(path, variables=parse_variables(settings), lab=name, nodes=node_filter)
     for warning in plan.warnings:

@@ -8,10 +8,10 @@ import typer
 
 from netlab.cli.candidates import complete_files
 from netlab.cli.frame import add_verb, make_app
-from netlab.cli.options import Format, FormatOption, SetOption, parse_variables
+from netlab.cli.options import Format, FormatOption, SetOption, TopologyOption, parse_variables
 from netlab.cli.output import say, write_json
 from netlab.cli.topologies import find_topology, load_plan
-from netlab.errors import Mistake, TopologyError
+from netlab.errors import Mistake, TopologyError, UsageError
 
 app = make_app()
 
@@ -35,18 +35,23 @@ def validate(
             show_default=False,
         ),
     ] = None,
+    topology: TopologyOption = None,
     settings: SetOption = None,
     output: FormatOption = Format.table,
 ) -> int:
     """Check topology files: load and plan them, and report every mistake with its position."""
     variables = parse_variables(settings)
     mistakes: list[Mistake] = []
-    for given in topologies or [None]:
-        path = find_topology(given)
+    for given in [*(topologies or ()), *([topology] if topology else ())] or [None]:
         try:
+            path = find_topology(given)
             plan = load_plan(path, variables=variables)
         except TopologyError as error:
             mistakes += error.mistakes
+        except UsageError as error:
+            if given is None:
+                raise
+            mistakes.append(Mistake(given, 0, 0, "", error.message, error.hint or ""))
         else:
             say(f"{path}: {len(plan.nodes)} nodes, {len(plan.segments)} segments")
     if output is Format.json:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, cast
@@ -34,25 +35,25 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from netlab.errors import InputError, NetlabError, UsageError
 from netlab.lab.lab import Lab
 from netlab.lab.records import to_record
+from netlab.lab.service import Service
 from netlab.plan.codec import digest
+from netlab.plan.model import NodePlan
+
+REFUSED, ENDED, DROPPED = 4000, 4001, 4002
+"""Close codes of a console's WebSocket (RFC 6455, 7.4.2: 4000 to 4999 are the application's)."""
 
 
-def make_application(lab: Lab, going_down: trio.Event) -> Starlette:
-    """Return the ASGI application over a live lab.
-
-    Args:
-        lab: What it serves.
-        going_down: Set when a client asks for the end.
-    """
+def make_application(service: Service) -> Starlette:
+    """Return the ASGI application over a lab that starts, and then lives."""
     routes = [
-        Route("/status", partial(_status, lab)),
-        Route("/ready", partial(_ready, lab)),
-        Route("/events", partial(_events, lab)),
-        Route("/nodes/{name}/exec", partial(_execute, lab), methods=["POST"]),
-        Route("/nodes/{name}/console", partial(_watch_console, lab)),
-        WebSocketRoute("/nodes/{name}/console", partial(_attach_console, lab)),
-        Route("/link", partial(_link, lab), methods=["POST"]),
-        Route("/down", partial(_down, going_down), methods=["POST"]),
+        Route("/status", partial(_status, service)),
+        Route("/ready", partial(_ready, service)),
+        Route("/events", partial(_events, service)),
+        Route("/nodes/{name}/exec", partial(_execute, service), methods=["POST"]),
+        Route("/nodes/{name}/console", partial(_watch_console, service)),
+        WebSocketRoute("/nodes/{name}/console", partial(_attach_console, service)),
+        Route("/link", partial(_link, service), methods=["POST"]),
+        Route("/down", partial(_down, service), methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={NetlabError: _refuse})
 
@@ -83,8 +84,44 @@ def describe(lab: Lab) -> dict[str, object]:
     }
 
 
+def _describe_beginning(service: Service) -> dict[str, object]:
+    """Describe a lab whose links and machines are not there yet, in the same form."""
+    began = next((event.time for event in service.events), time.time())
+    nodes = [
+        _describe_plan(node)
+        | {
+            "state": "queued",
+            "reason": service.progress(),
+            "since": began,
+            "accel": node.accel,
+            "pid": None,
+        }
+        for node in service.plan.nodes
+    ]
+    return {
+        "lab": service.plan.lab,
+        "topology": service.plan.topology,
+        "state": "starting",
+        "pid": os.getpid(),
+        "accel": "auto",
+        "accel_reason": "not chosen yet",
+        "digest": digest(service.plan),
+        "nodes": nodes,
+    }
+
+
 def _describe_node(lab: Lab, name: str) -> dict[str, object]:
     node = lab.nodes[name]
+    return _describe_plan(node.plan) | {
+        "state": node.state,
+        "reason": node.reason(),
+        "since": node.since,
+        "accel": lab.accels[name].accel,
+        "pid": node.pid,
+    }
+
+
+def _describe_plan(node: NodePlan) -> dict[str, object]:
     interfaces = [
         {
             "name": interface.name,
@@ -93,41 +130,37 @@ def _describe_node(lab: Lab, name: str) -> dict[str, object]:
             "mac": interface.mac,
             "addresses": list(interface.addresses),
         }
-        for interface in node.plan.interfaces
+        for interface in node.interfaces
     ]
     return {
-        "name": name,
-        "id": node.plan.id,
-        "state": node.state,
-        "reason": node.reason(),
-        "since": node.since,
-        "image": node.plan.image,
-        "accel": lab.accels[name].accel,
-        "pid": node.pid,
-        "loopback": list(node.plan.loopback),
+        "name": node.name,
+        "id": node.id,
+        "image": node.image,
+        "loopback": list(node.loopback),
         "interfaces": interfaces,
     }
 
 
-async def _status(lab: Lab, _request: Request) -> Response:
-    return JSONResponse(describe(lab))
+async def _status(service: Service, _request: Request) -> Response:
+    return JSONResponse(describe(service.lab) if service.is_made else _describe_beginning(service))
 
 
-async def _ready(lab: Lab, _request: Request) -> Response:
+async def _ready(service: Service, _request: Request) -> Response:
+    lab = await service.wait_lab()
     await lab.wait_ready()
     return JSONResponse(describe(lab))
 
 
-async def _events(lab: Lab, _request: Request) -> Response:
+async def _events(service: Service, _request: Request) -> Response:
     async def lines() -> AsyncGenerator[str]:
-        async with lab.events.open_follow() as events:
+        async with service.events.open_follow() as events:
             async for event in events:
                 yield event.to_json() + "\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-async def _execute(lab: Lab, request: Request) -> Response:
+async def _execute(service: Service, request: Request) -> Response:
     body = await _read_object(request)
     try:
         argv = [str(word) for word in body["argv"]]
@@ -135,7 +168,7 @@ async def _execute(lab: Lab, request: Request) -> Response:
         environment = {str(key): str(value) for key, value in body.get("environment", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"exec: {error!r} in the request") from error
-    node = lab[request.path_params["name"]]
+    node = service.lab[request.path_params["name"]]
     result = await node.execute(argv, stdin=stdin, environment=environment)
     return JSONResponse({
         "status": result.status,
@@ -144,8 +177,8 @@ async def _execute(lab: Lab, request: Request) -> Response:
     })
 
 
-async def _watch_console(lab: Lab, request: Request) -> Response:
-    machine = lab[request.path_params["name"]].machine
+async def _watch_console(service: Service, request: Request) -> Response:
+    machine = service.lab[request.path_params["name"]].machine
 
     async def output() -> AsyncGenerator[bytes]:
         async with machine.console.attach() as attachment:
@@ -155,12 +188,12 @@ async def _watch_console(lab: Lab, request: Request) -> Response:
     return StreamingResponse(output(), media_type="application/octet-stream")
 
 
-async def _attach_console(lab: Lab, websocket: WebSocket) -> None:
+async def _attach_console(service: Service, websocket: WebSocket) -> None:
     await websocket.accept()
     try:
-        machine = lab[websocket.path_params["name"]].machine
+        machine = service.lab[websocket.path_params["name"]].machine
     except NetlabError as error:
-        await websocket.close(4000, reason=str(error)[:120])
+        await websocket.close(REFUSED, reason=str(error)[:120])
         return
     async with machine.console.attach() as attachment, trio.open_nursery() as nursery:
 
@@ -174,23 +207,27 @@ async def _attach_console(lab: Lab, websocket: WebSocket) -> None:
         nursery.start_soon(type_in)
         async for chunk in attachment:
             await websocket.send_bytes(chunk)
-        await websocket.close(1000, reason="the console ended")
+        if attachment.dropped:
+            await websocket.close(DROPPED, reason="this reader did not keep up with the console")
+        else:
+            await websocket.close(ENDED, reason="the machine has ended")
         nursery.cancel_scope.cancel()
 
 
-async def _link(lab: Lab, request: Request) -> Response:
+async def _link(service: Service, request: Request) -> Response:
     body = await _read_object(request)
     match body:
         case {"endpoints": [str(first), str(second)], "up": bool(up)}:
+            lab = service.lab
             await lab.set_link(lab.find_segment(first, second), up=up)
             return JSONResponse({})
         case _:
             raise UsageError('link: expected {"endpoints": [a, b], "up": true or false}')
 
 
-async def _down(going_down: trio.Event, _request: Request) -> Response:
+async def _down(service: Service, _request: Request) -> Response:
     async def go_down() -> None:
-        going_down.set()
+        service.going_down.set()
 
     # After the answer is on its way: the server ends with the lab.
     return JSONResponse({}, 202, background=BackgroundTask(go_down))

@@ -59,8 +59,8 @@ async def _show(console: AsyncWebSocketSession, node: str) -> None:
             while True:
                 await output.send_all(await console.receive_bytes())
         except WebSocketDisconnect as ended:
-            if ended.code == 4000:
-                raise NotReadyError(f"{node}: {ended.reason}") from None
+            if ended.code != 1000:
+                raise NotReadyError(f"{node}: {ended.reason or 'the lab ended'}") from None
 
 
 async def _type_in(console: AsyncWebSocketSession, scope: trio.CancelScope) -> None:

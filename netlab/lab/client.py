@@ -11,13 +11,14 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
-from netlab.errors import ControlError, UnknownNameError
+from netlab.errors import ControlError, NotReadyError, UnknownNameError
 from netlab.lab.folders import (
     LabFolders,
     is_alive,
@@ -29,6 +30,9 @@ from netlab.lab.folders import (
 )
 from netlab.lab.records import from_record
 
+LISTENING_LIMIT = 5.0
+"""Seconds in which a lab that has its lock has its control socket too."""
+
 DOWN_GRACE = 30.0
 """Seconds that a lab process has to take its lab down before it is killed, lab and all."""
 
@@ -36,12 +40,13 @@ DOWN_GRACE = 30.0
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("netlab")
+    def __init__(self, path: str, timeout: float | None = None) -> None:
+        super().__init__("netlab", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -64,13 +69,34 @@ class Client:
         """Return the lab and its nodes."""
         return self._call("GET", "/status")
 
-    def wait_ready(self) -> dict[str, Any]:
-        """Wait until every node is ready; return the status.
+    def wait_listening(self) -> None:
+        """Wait until the lab can be asked: who has just taken its lock makes the socket first.
 
         Raises:
+            ControlError: There is none after a moment.
+        """
+        # Milliseconds, between two system calls of another process: nothing tells of their end.
+        deadline = time.monotonic() + LISTENING_LIMIT
+        while not self.folders.control.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def wait_ready(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait until every node is ready; return the status.
+
+        Args:
+            timeout: Seconds, or None for as long as it takes.
+
+        Raises:
+            NotReadyError: They were not in time.
             NetlabError: A node failed.
         """
-        return self._call("GET", "/ready")
+        try:
+            return self._call("GET", "/ready", timeout=timeout)
+        except TimeoutError:
+            raise NotReadyError(
+                f"lab {self.folders.lab} is not ready after {timeout:g} s",
+                hint="`netlab status` says what it waits for",
+            ) from None
 
     def execute(
         self,
@@ -119,7 +145,7 @@ class Client:
         """
         pid = self.folders.read_about().get("pid")
         with open_ending(self.folders) as wait_ended:
-            # When it is starting, a signal says the same thing.
+            # Where it cannot be asked, a signal says the same thing.
             if not self._post_down() and isinstance(pid, int):
                 _signal(self.folders, pid, signal.SIGTERM)
             if not wait_ended(DOWN_GRACE) and isinstance(pid, int):
@@ -139,8 +165,10 @@ class Client:
             connection.close()
         return True
 
-    def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        with self._request(method, path, body) as response:
+    def _call(
+        self, method: str, path: str, body: object = None, *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        with self._request(method, path, body, timeout=timeout) as response:
             try:
                 return json.loads(response.read() or b"{}")
             except (http.client.HTTPException, ConnectionError) as error:
@@ -156,14 +184,16 @@ class Client:
 
     @contextmanager
     def _request(
-        self, method: str, path: str, body: object = None
+        self, method: str, path: str, body: object = None, *, timeout: float | None = None
     ) -> Generator[http.client.HTTPResponse]:
-        connection = _Connection(str(self.folders.control))
+        connection = _Connection(str(self.folders.control), timeout)
         payload = None if body is None else json.dumps(body)
         try:
             try:
                 connection.request(method, path, payload, {"Content-Type": "application/json"})
                 response = connection.getresponse()
+            except TimeoutError:
+                raise
             except (OSError, http.client.HTTPException) as error:
                 raise ControlError(
                     f"lab {self.folders.lab} does not answer: {error}",

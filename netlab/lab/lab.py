@@ -10,13 +10,13 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import UnknownNameError
+from netlab.errors import MissingFeatureError, UnknownNameError
 from netlab.image.store import Image, Progress, Store, open_store
 from netlab.lab.capacity import check_capacity, memory_available
 from netlab.lab.events import EventLog
 from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
-from netlab.machine.accel import AccelChoice, probe
+from netlab.machine.accel import AccelChoice, find_obstacle, probe
 from netlab.machine.argv import Boot
 from netlab.plan.model import Accel, Plan, SegmentPlan
 from netlab.sandbox.sandbox import Sandbox, open_sandbox
@@ -141,6 +141,7 @@ async def open_lab(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
             check_capacity(plan, memory_available())
+        _check_accel(plan, options)
         boots = await _ensure_images(plan, store or open_store(), events)
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         stack.callback(os.close, log)
@@ -162,6 +163,17 @@ async def open_lab(
             tasks.start_soon(node.run, boots[node.plan.image], accels[name].accel, shared)
         yield lab
         tasks.cancel_scope.cancel()
+
+
+def _check_accel(plan: Plan, options: Options) -> None:
+    """Refuse an accelerator that is insisted on and is not there."""
+    asked = [node.name for node in plan.nodes if (options.accel or node.accel) == "kvm"]
+    obstacle = find_obstacle()
+    if asked and obstacle:
+        raise MissingFeatureError(
+            f"{asked[0]} asks for KVM, and {obstacle}",
+            hint="`accel: auto` takes what works; `netlab doctor` says how to get KVM",
+        )
 
 
 async def _ensure_images(plan: Plan, store: Store, events: EventLog) -> dict[str, Boot]:

@@ -1,10 +1,11 @@
 """The lab process: one plan, one lab, until it is told to stop.
 
-Started by :mod:`netlab.lab.start` as ``python -m netlab.lab.main LAB STARTER LOCK OPTIONS`` with
-two descriptors: the lab's lock, which it holds as long as it lives, and one end of a socket to the
-command that starts it. Over that socket go the events, one JSON object a line, and at the end
-``{"ready": ...}`` or ``{"error": ...}``. If the other end closes before the lab is ready (Ctrl-C,
-or the command was killed), everything is taken back.
+Started by :mod:`netlab.lab.start` as ``python -m netlab.lab.main LAB STARTER LOCK CONTROL OPTIONS``
+with three descriptors: the lab's lock, which it holds as long as it lives, the control socket,
+which listens already, and one end of a socket to the command that starts it. Over the last go the
+events, one JSON object a line, and at the end ``{"ready": ...}`` or ``{"error": ...}``. If its
+other end closes before the lab is ready (Ctrl-C, or the command was killed), everything is taken
+back.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from netlab.lab.events import EventLog
 from netlab.lab.folders import LabFolders, lab_folders
 from netlab.lab.lab import Lab, Options, open_lab
 from netlab.lab.records import to_record
+from netlab.lab.service import Service
 from netlab.plan.codec import from_json
 from netlab.scopes import open_background, open_tasks
 
@@ -68,12 +70,15 @@ class _Starter:
         raise _StarterGoneError
 
 
-async def run_lab(folders: LabFolders, starter: _Starter, options: Options, timeout: float) -> None:
+async def run_lab(
+    folders: LabFolders, starter: _Starter, control: int, options: Options, timeout: float
+) -> None:
     """Bring the plan in the lab's folder to life, serve it, and take it down when told to.
 
     Args:
         folders: The lab's; the plan is in them.
         starter: Who follows the start.
+        control: The listening socket of the control API.
         options: How to bring it to life.
         timeout: Seconds that the nodes have to become ready.
 
@@ -81,17 +86,19 @@ async def run_lab(folders: LabFolders, starter: _Starter, options: Options, time
         NetlabError: It could not be brought to life, or broke.
     """
     plan = from_json(await trio.Path(folders.plan).read_text())
-    going_down = trio.Event()
     with folders.events.open("w", encoding="utf-8") as file:
         events = EventLog(file)
+        service = Service(plan, events)
+        going_down = service.going_down
         async with open_tasks() as tasks:
             tasks.start_soon(_follow_start, starter, events)
             tasks.start_soon(_watch_signals, going_down)
             tasks.start_soon(_cancel_when, going_down, tasks.cancel_scope)
             async with (
+                _open_control(service, control),
                 open_lab(plan, options=options, folder=folders.state, events=events) as lab,
-                _open_control(lab, folders, going_down),
             ):
+                service.begin(lab)
                 await _wait_ready(lab, timeout)
                 events.record("lab", "ready", state="ready")
                 await trio.sleep_forever()
@@ -133,16 +140,13 @@ async def _wait_ready(lab: Lab, timeout: float) -> None:
 
 
 @asynccontextmanager
-async def _open_control(
-    lab: Lab, folders: LabFolders, going_down: trio.Event
-) -> AsyncGenerator[None]:
-    """Serve the control API for the length of the block; ready when the block begins."""
+async def _open_control(service: Service, control: int) -> AsyncGenerator[None]:
+    """Serve the control API for the length of the block."""
     config = Config()
-    config.bind = [f"unix:{folders.control}"]
-    config.umask = 0o177
+    config.bind = [f"fd://{control}"]
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
-    application = make_application(lab, going_down)
+    application = make_application(service)
     async with open_tasks() as tasks:
         await tasks.start(partial(serve, application, config))  # pyright: ignore[reportArgumentType]
         yield
@@ -151,20 +155,20 @@ async def _open_control(
 
 def main() -> None:
     """Be the lab process."""
-    name, starter, lock, request = sys.argv[1:]
+    name, starter, lock, control, request = sys.argv[1:]
     for number in _ENDINGS:
         # What comes while the lab is taken down already must not cut that short. A function, not
         # SIG_IGN, which every program that we start would inherit.
         signal.signal(number, _take_note)
     # Inherited on purpose, and not to be inherited further.
-    for number in (int(starter), int(lock)):
+    for number in (int(starter), int(lock), int(control)):
         os.set_inheritable(number, False)  # noqa: FBT003
     folders = lab_folders(name)
     asked = json.loads(request)
     timeout = asked.pop("timeout")
     with socket.socket(fileno=int(starter)) as channel:
         try:
-            trio.run(_serve_starter, folders, channel, Options(**asked), timeout)
+            trio.run(_serve_starter, folders, channel, int(control), Options(**asked), timeout)
         except BaseException as error:  # noqa: BLE001 # told, kept and raised again there
             _give_up(folders, channel, error)
     folders.remove()
@@ -175,11 +179,11 @@ def _take_note(_number: int, _frame: object) -> None:
 
 
 async def _serve_starter(
-    folders: LabFolders, channel: socket.socket, options: Options, timeout: float
+    folders: LabFolders, channel: socket.socket, control: int, options: Options, timeout: float
 ) -> None:
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel.dup()))
     async with stream:
-        await run_lab(folders, _Starter(stream), options, timeout)
+        await run_lab(folders, _Starter(stream), control, options, timeout)
 
 
 def _give_up(folders: LabFolders, channel: socket.socket, failure: BaseException) -> NoReturn:

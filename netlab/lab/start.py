@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import cast
 
 from netlab.errors import ControlError, LabConflictError
-from netlab.lab.client import open_client, open_ending
+from netlab.lab.client import how_it_ended, open_client, open_ending
 from netlab.lab.folders import LabFolders, lab_folders, take_lock
 from netlab.lab.options import Options
 from netlab.lab.records import from_record
@@ -51,7 +51,7 @@ def start_lab(start: Start) -> Generator[dict[str, object]]:
     folders = lab_folders(start.plan.lab)
     lock = take_lock(folders)
     if lock is None:
-        yield from _join(folders, start.plan)
+        yield from _join(folders, start)
         return
     with open_ending(folders) as wait_ended, _launch(folders, lock, start) as channel:
         try:
@@ -73,9 +73,9 @@ def _launch(folders: LabFolders, lock: int, start: Start) -> socket.socket:
             **asdict(start.options),
             "timeout": start.timeout,
         }
-        descriptors = (theirs.fileno(), lock)
-        words = (start.plan.lab, *map(str, descriptors), json.dumps(request))
-        with theirs:
+        with theirs, _listen(folders) as control:
+            descriptors = (theirs.fileno(), lock, control.fileno())
+            words = (start.plan.lab, *map(str, descriptors), json.dumps(request))
             pid = start_detached(
                 (sys.executable, "-m", "netlab.lab.main", *words),
                 pass_fds=descriptors,
@@ -109,13 +109,35 @@ def _follow(
     )
 
 
-def _join(folders: LabFolders, plan: Plan) -> Generator[dict[str, object]]:
+def _listen(folders: LabFolders) -> socket.socket:
+    """Make the control socket: who asks before the lab process can answer waits for it."""
+    control = socket.socket(socket.AF_UNIX)
+    # Bound where nobody finds it before it listens, for our eyes only.
+    path = folders.control.with_name("control.new")
+    path.unlink(missing_ok=True)
+    control.bind(str(path))
+    path.chmod(0o600)
+    control.listen()
+    path.rename(folders.control)
+    return control
+
+
+def _join(folders: LabFolders, start: Start) -> Generator[dict[str, object]]:
     """Wait for the running lab of that name, if it is the same."""
-    running = from_json(folders.plan.read_text(encoding="utf-8"))
-    if digest(running) != digest(plan):
-        raise LabConflictError(
-            f"lab {plan.lab} is up from another plan",
-            hint=f"netlab down --name {plan.lab}, or --name for a second lab",
-            evidence="\n".join(difference(running, plan)),
-        )
-    yield {"ready": open_client(folders).wait_ready(), "joined": True}
+    with open_ending(folders) as wait_ended:
+        client = open_client(folders)
+        client.wait_listening()
+        running = from_json(folders.plan.read_text(encoding="utf-8"))
+        if digest(running) != digest(start.plan):
+            raise LabConflictError(
+                f"lab {start.plan.lab} is up from another plan",
+                hint=f"netlab down --name {start.plan.lab}, or --name for a second lab",
+                evidence="\n".join(difference(running, start.plan)),
+            )
+        try:
+            yield {"ready": client.wait_ready(start.timeout), "joined": True}
+        except ControlError as error:
+            # Its start failed, or it was taken down meanwhile: it ends, and then it is known how.
+            wait_ended(start.timeout)
+            how = how_it_ended(folders) or error.message
+            raise ControlError(f"lab {start.plan.lab} ended while it started: {how}") from error

@@ -64,7 +64,7 @@ async def probe(
         MissingProgramError: QEMU is not installed.
         SandboxError: The launcher is gone.
     """
-    obstacle = _find_obstacle(device)
+    obstacle = find_obstacle(device)
     if obstacle:
         return AccelChoice(accel="tcg", reason=obstacle)
     memory = (cache_folder or platformdirs.user_cache_path("netlab")) / "accel.json"
@@ -77,7 +77,8 @@ async def probe(
     return choice
 
 
-def _find_obstacle(device: Path) -> str:
+def find_obstacle(device: Path = DEVICE) -> str:
+    """Say why KVM cannot even be tried; empty if it can."""
     if not device.exists():
         return f"there is no {device}"
     if not os.access(device, os.R_OK | os.W_OK):

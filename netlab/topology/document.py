@@ -212,8 +212,17 @@ def _position(event: yaml.Event) -> tuple[int, int]:
 def _not_yaml(error: Exception, name: str, text: str) -> TopologyError:
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
         problem = " ".join(filter(None, (error.problem, error.context)))
+        line = text.split("\n")[mark.line : mark.line + 1]
+        hint = 'in braces a value with ${…} is put in quotes: {memory: "${memory}"}'
         return TopologyError([
-            Mistake(name, mark.line + 1, mark.column + 1, "", f"not YAML: {problem}")
+            Mistake(
+                name,
+                mark.line + 1,
+                mark.column + 1,
+                "",
+                f"not YAML: {problem}",
+                hint if "${" in "".join(line) else "",
+            )
         ])
     # The reader's errors carry a byte's offset only, so the character is looked for again.
     line, column, letter = _find_unprintable(text)

@@ -14,7 +14,8 @@ from netlab.errors import Mistake, TopologyError
 from netlab.topology.document import parse
 from netlab.topology.explain import explain
 from netlab.topology.model import File, Settings, Topology
-from netlab.topology.source import Mistakes, Path, Source, quote
+from netlab.topology.names import check_lab_name
+from netlab.topology.source import Mistakes, Path, Source, WrongError, quote
 from netlab.topology.variables import substitute
 
 MAXIMUM_SIZE = 4 * 1024 * 1024
@@ -39,14 +40,37 @@ def load(path: str | FilePath, *, variables: Mapping[str, str] = _NONE) -> Topol
     Raises:
         TopologyError: Every mistake in it, with its position.
     """
-    name = os.fspath(path)
-    try:
-        content = _read(FilePath(path), MAXIMUM_SIZE)
-        text = _decode(content)
-    except _UnreadableError as error:
-        raise TopologyError([Mistake(name, 0, 0, "", error.message, error.hint)]) from None
-    topology = loads(text, name=name, variables=variables)
+    topology = loads(_read_text(path), name=os.fspath(path), variables=variables)
     return _with_files(topology, FilePath(path).parent)
+
+
+def read_name(path: str | FilePath) -> str:
+    """Read the name that a topology file gives its lab; other mistakes in it do not matter.
+
+    Args:
+        path: The file; mistakes name it as it is given here.
+
+    Raises:
+        TopologyError: It cannot be read, or has no name that could be a lab's.
+    """
+    file = os.fspath(path)
+    value, mark, found = parse(_read_text(path), file)
+    mistakes = Mistakes(Source(name=file, mark=mark), found)
+    mistakes.check()
+    entries = value if isinstance(value, dict) else {}
+    name = entries.get("name")
+    if not isinstance(name, str):
+        mistakes.add((), "the file gives its lab no name", "say which lab with --name")
+        raise mistakes.error()
+    wanted = {"name": name, "vars": entries.get("vars")}
+    filled = substitute(wanted, _NONE, mistakes)
+    mistakes.check()
+    assert isinstance(filled, dict)
+    try:
+        return check_lab_name(str(filled["name"]))
+    except WrongError as wrong:
+        mistakes.add(("name",), wrong.message, wrong.hint)
+        raise mistakes.error() from None
 
 
 def loads(text: str, *, name: str = "<text>", variables: Mapping[str, str] = _NONE) -> Topology:
@@ -80,10 +104,19 @@ def loads(text: str, *, name: str = "<text>", variables: Mapping[str, str] = _NO
 
 
 class _UnreadableError(Exception):
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", place: tuple[int, int] = (0, 0)) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.place = place
+
+
+def _read_text(path: str | FilePath) -> str:
+    try:
+        return _decode(_read(FilePath(path), MAXIMUM_SIZE))
+    except _UnreadableError as error:
+        mistake = Mistake(os.fspath(path), *error.place, "", error.message, error.hint)
+        raise TopologyError([mistake]) from None
 
 
 def _read(path: FilePath, maximum: int) -> bytes:
@@ -126,10 +159,10 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _UnreadableError(
-            f"line {line}: byte 0x{content[error.start]:02x} is not UTF-8", "save it as UTF-8"
-        ) from None
+        before = content[: error.start].decode("utf-8-sig")
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise _UnreadableError(message, "save it as UTF-8", place) from None
 
 
 def _with_files(topology: Topology, folder: FilePath) -> Topology:

@@ -171,6 +171,8 @@ def _loopbacks(value: object) -> bool | tuple[HostAddress, ...]:
         return value
     if value in ("true", "false"):
         return value == "true"
+    if value == "none":
+        return False
     if isinstance(value, list | tuple):
         return tuple(_loopback(element) for element in cast("list[object]", value))
     return (_loopback(value),)

@@ -85,7 +85,13 @@ class _Substitution:
             return ""
         self.used.add(name)
         default = cast("str | None", found["default"])
-        result = self._variables.get(name, default)
+        if default is not None and "${" in default:
+            self._mistakes.add(path, "a default cannot hold a variable", "give it in vars")
+            return ""
+        # As in a shell: an empty value is none where there is a default.
+        result = self._variables.get(name)
+        if default is not None and not result:
+            result = default
         if result is None:
             hint = self._mistakes.suggest(
                 name, self._variables, "set it in vars or with -s, or write ${name:-default}"

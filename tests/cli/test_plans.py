@@ -123,3 +123,21 @@ def test_nodes_without_an_id_are_told_on_standard_error(netlab: Shell) -> None:
     done = netlab("plan", "-f", "json")
     assert "topology.yaml: " in done.stderr
     assert json.loads(done.stdout)["warnings"]
+
+
+def test_validate_takes_the_option_and_tells_every_files_mistakes(netlab: Shell) -> None:
+    (netlab.folder / "a.yaml").write_text("name: a\nnodes: {a: {memori: 1}}\n")
+    (netlab.folder / "empty").mkdir()
+    assert netlab("validate", "-t", "a.yaml").returncode == 2
+    done = netlab("validate", "a.yaml", "empty", "-f", "json")
+    assert done.returncode == 2
+    assert [mistake["file"] for mistake in json.loads(done.stdout)] == ["a.yaml", "empty"]
+
+
+def test_a_picture_of_no_known_kind_is_refused(netlab: Shell) -> None:
+    (netlab.folder / "a.yaml").write_text("name: a\nnodes: {a: {id: 1}}\n")
+    assert netlab("graph", "a.yaml", "-o", "a.SVG").returncode == 0
+    assert (netlab.folder / "a.SVG").read_text().startswith(("<svg", "<?xml"))
+    refused = netlab("graph", "a.yaml", "-o", "a.png")
+    assert refused.returncode == 2
+    assert "nothing is drawn as .png" in refused.stderr

@@ -51,6 +51,38 @@ def test_up_of_another_plan_under_the_same_name_is_refused_with_what_differs(
     assert {node["state"] for node in home.status("--name", "pair")["nodes"]} == {"ready"}
 
 
+def test_up_while_the_same_lab_starts_waits_for_it(home: Home, pair: Path) -> None:
+    first, second = home.start("up", str(pair)), home.start("up", str(pair))
+    told = [process.communicate(timeout=120)[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), told
+    assert sum("pair is up already" in each for each in told) == 1
+    home.run("exec", "pair/a", "--", "true")
+
+
+def test_up_that_waits_for_a_start_that_fails_is_told_how(home: Home, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: broken\nnodes: {a: {id: 1, run: ['sleep 2; false']}}\n")
+    first, second = home.start("up", str(broken)), home.start("up", str(broken))
+    told = [process.communicate(timeout=120)[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (4, 4), told
+    assert all("exited with status 1" in each for each in told), told
+
+
+def test_a_lab_that_starts_can_be_asked_and_taken_down(home: Home, pair: Path) -> None:
+    starting = home.start("up", str(pair))
+    assert starting.stderr is not None
+    starting.stderr.readline()
+    status = home.status("--name", "pair")
+    assert status["state"] == "starting"
+    assert {node["name"] for node in status["nodes"]} == {"a", "b"}
+    early = home.run("exec", "pair/a", "--", "true", status=4)
+    assert "is starting" in early.stderr or "a is" in early.stderr
+    home.run("down", "--name", "pair", "-y")
+    starting.communicate(timeout=60)
+    assert starting.returncode == 4
+    assert home.processes() == set()
+
+
 def test_down_of_what_is_not_there_is_fine(home: Home) -> None:
     home.run("down", "--name", "nothing", "-y")
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from netlab import Lab, load, open_lab, resolve
-from netlab.errors import NotReadyError, UnknownNameError
+from netlab.errors import MissingFeatureError, NotReadyError, UnknownNameError
 from netlab.machine.accel import AccelChoice
 from netlab.machine.agent import Result
 from netlab.topology.load import loads
@@ -73,3 +73,13 @@ async def test_an_error_in_the_block_leaves_as_itself(pair: Path) -> None:
 
     with pytest.raises(KeyError, match="mine"):
         await fail_inside()
+
+
+async def test_kvm_that_is_insisted_on_and_not_there_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netlab.lab.lab.find_obstacle", lambda: "there is no /dev/kvm")
+    plan = resolve(loads("name: a\nnodes: {a: {id: 1, accel: kvm}}\n"))
+    with pytest.raises(MissingFeatureError, match="a asks for KVM, and there is no /dev/kvm"):
+        async with open_lab(plan):
+            pytest.fail("it started")

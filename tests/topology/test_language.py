@@ -10,7 +10,7 @@ from netlab.errors import TopologyError
 from netlab.plan.model import NodePlan, Plan
 from netlab.plan.resolve import resolve
 from netlab.topology import ranges
-from netlab.topology.load import load, loads
+from netlab.topology.load import load, loads, read_name
 from netlab.topology.model import Node, Topology
 
 
@@ -273,3 +273,25 @@ def test_a_mark_at_the_start_of_the_file_and_carriage_returns_are_no_part_of_it(
 ) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfname: a\r\nnodes: {r: }\r\n")
     assert resolve(load(tmp_path / "a.yaml")).lab == "a"
+
+
+def test_a_default_takes_the_place_of_an_empty_value() -> None:
+    text = "name: a\nvars: {m: ''}\nnodes: {a: {memory: '${m:-192}'}}\n"
+    assert plan(text).nodes[0].memory == 192
+
+
+def test_loopback_none_is_no_loopback() -> None:
+    text = "name: a\ndefaults: {loopback: true}\nnodes: {a: {id: 1, loopback: none}}\n"
+    assert plan(text).nodes[0].loopback == ()
+
+
+def test_a_labs_name_is_read_although_the_rest_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: lab${n:-1}\nnodes: {a: {memori: 1, run: ['${unset}']}}\n")
+    assert read_name(path) == "lab1"
+    path.write_text("nodes: {}\n")
+    with pytest.raises(TopologyError, match="gives its lab no name"):
+        read_name(path)
+    path.write_text("name: Not A Name\n")
+    with pytest.raises(TopologyError, match=r"a\.yaml:1:7: name: "):
+        read_name(path)

@@ -65,7 +65,7 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
 def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "latin.yaml"
     path.write_bytes("name: ring\n# \u00e9t\u00e9\n".encode("latin-1"))
-    assert refused(path) == f"{path}: line 2: byte 0xe9 is not UTF-8 (save it as UTF-8)"
+    assert refused(path) == f"{path}:2:3: byte 0xe9 is not UTF-8 (save it as UTF-8)"
 
 
 def test_a_file_of_100_mb_is_refused_by_its_size_without_being_read(tmp_path: Path) -> None:
