@@ -83,7 +83,8 @@ def _raw_terminal() -> Generator[None]:
         return
     settings = termios.tcgetattr(number)
     try:
-        tty.setraw(number)
+        # What was typed already is kept: the guest gets it too.
+        tty.setraw(number, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(number, termios.TCSADRAIN, settings)

@@ -81,6 +81,8 @@ def test_kill_minus_nine_at_random_moments_leaves_nothing_and_is_told(
         elif hit and status != 0:
             assert status == 4, told
             assert "killed" in said or "ended before it was ready" in said, told
+            wait_gone(home.processes())
+            assert home.processes() == set(), told
         everyone = home.processes()
         home.run("down", "--all", "-y")
         wait_gone(everyone)
