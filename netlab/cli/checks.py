@@ -156,12 +156,12 @@ def check_tun(device: Path = Path("/dev/net/tun")) -> Check:
     return Check(name="tun", state="ok", detail=f"{device} can be opened")
 
 
-def check_kvm(device: Path = Path("/dev/kvm"), memory: Path | None = None) -> Check:
+def check_kvm(device: Path = Path("/dev/kvm"), cache_folder: Path | None = None) -> Check:
     """Whether machines run on KVM; without, they run by emulation, several times slower.
 
     Args:
         device: KVM's device.
-        memory: The file in which the probe remembers its answer; the user's when None.
+        cache_folder: Where the probe remembers its answer; the user's cache folder when None.
     """
     if not device.exists():
         fix = "enable virtualisation in the firmware, and modprobe kvm_intel or kvm_amd"
@@ -171,32 +171,23 @@ def check_kvm(device: Path = Path("/dev/kvm"), memory: Path | None = None) -> Ch
         detail = f"{device} may not be opened by this user: machines run by emulation (TCG)"
         fix = "adduser $USER kvm, and log in again"
         return Check(name="kvm", state="warning", detail=detail, fix=fix)
-    known = _read_probe(memory)
+    from netlab.machine.accel import recall
+
+    try:
+        known = recall(cache_folder, device=device)
+    except MissingProgramError:
+        known = None
     if known is None:
         detail = f"{device} can be opened; the first `netlab up` tries whether it works"
         return Check(name="kvm", state="ok", detail=detail)
-    accel, reason = known
-    if accel == "kvm":
-        return Check(name="kvm", state="ok", detail=f"works: {reason}")
+    if known.accel == "kvm":
+        return Check(name="kvm", state="ok", detail=f"works: {known.reason}")
     return Check(
         name="kvm",
         state="warning",
-        detail=f"does not work, machines run by emulation (TCG): {reason}",
+        detail=f"does not work, machines run by emulation (TCG): {known.reason}",
         fix="inside a virtual machine: enable nested virtualisation on its host",
     )
-
-
-def _read_probe(memory: Path | None) -> tuple[str, str] | None:
-    import json
-
-    import platformdirs
-
-    file = memory or platformdirs.user_cache_path("netlab") / "accel.json"
-    try:
-        known = json.loads(file.read_text())
-        return str(known["accel"]), str(known["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def check_memory() -> Check:

@@ -127,7 +127,7 @@ def show(name: ImageArgument, output: FormatOption = Format.table) -> None:
     codes=(0, 2, 4),
 )
 def remove(name: ImageArgument, yes: YesOption = False) -> None:
-    """Remove an image; labs that run from it go on."""
+    """Remove an image; machines that run from it go on, but cannot be started again."""
     from netlab.image.store import open_store
 
     store = open_store()

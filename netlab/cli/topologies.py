@@ -75,9 +75,9 @@ def load_plan(
         UnknownNameError: A pattern matches no node.
     """
     from netlab.plan.resolve import resolve
-    from netlab.topology.load import load
+    from netlab.topology.load import examine
 
-    plan = resolve(load(path, variables=variables or {}), lab=lab)
+    plan = resolve(examine(path, variables=variables or {}), lab=lab)
     if not nodes:
         return plan
     from netlab.cli.selection import select_names

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from netlab.errors import CapacityError
+from netlab.errors import CapacityError, InputError
+from netlab.lab.folders import is_alive, list_labs
+from netlab.plan.codec import from_json
 from netlab.plan.model import Plan
 
-OVERHEAD = 64
-"""MiB that a QEMU needs beside its guest's memory: its own code and heap, and TCG's translations
-(`scripts/bench-up` prints the resident size of each)."""
+OVERHEAD = 112
+"""MiB that a QEMU needs beside its guest's memory: its own code and heap, and TCG's translations. A
+router of topologies/ring.yaml, 128 MiB, came to 216 MiB of its own in half a minute
+(Private_Dirty in /proc/PID/smaps_rollup)."""
 
 _MIB = 1 << 20
 
@@ -33,6 +37,42 @@ def memory_available(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
         if line.startswith("MemAvailable:")
     )
     return min([available, *_cgroup_rooms(proc, cgroups)])
+
+
+def memory_promised(except_lab: str, proc: Path = Path("/proc")) -> int:
+    """Return the MiB that this user's other labs asked for and have not come to use yet.
+
+    Args:
+        except_lab: The lab that asks.
+        proc: Where procfs is mounted.
+    """
+    promised = 0
+    for folders in list_labs():
+        if folders.lab == except_lab or not is_alive(folders):
+            continue
+        try:
+            needed = memory_needed(from_json(folders.plan.read_text(encoding="utf-8")))
+        except (OSError, InputError):
+            continue  # it is just being started, or just ending
+        pid = folders.read_about().get("pid")
+        used = _memory_used(proc, pid) if isinstance(pid, int) else 0
+        promised += max(0, needed - used)
+    return promised
+
+
+def _memory_used(proc: Path, pid: int) -> int:
+    """The MiB that a process and its descendants have for themselves (``statm``, proc(5))."""
+    try:
+        fields = (proc / f"{pid}/statm").read_text().split()
+        children = [
+            int(child)
+            for file in (proc / f"{pid}/task").glob("*/children")
+            for child in file.read_text().split()
+        ]
+    except (OSError, ValueError):
+        return 0  # it has ended
+    own = (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") // _MIB
+    return own + sum(_memory_used(proc, child) for child in children)
 
 
 def _cgroup_rooms(proc: Path, cgroups: Path) -> list[int]:

@@ -12,7 +12,7 @@ import trio
 
 from netlab.errors import MissingFeatureError, UnknownNameError
 from netlab.image.store import Image, Progress, Store, open_store
-from netlab.lab.capacity import check_capacity, memory_available
+from netlab.lab.capacity import check_capacity, memory_available, memory_promised
 from netlab.lab.events import EventLog
 from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
@@ -140,7 +140,7 @@ async def open_lab(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
-            check_capacity(plan, memory_available())
+            check_capacity(plan, memory_available() - memory_promised(plan.lab))
         _check_accel(plan, options)
         boots = await _ensure_images(plan, store or open_store(), events)
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)

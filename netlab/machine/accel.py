@@ -67,7 +67,7 @@ async def probe(
     obstacle = find_obstacle(device)
     if obstacle:
         return AccelChoice(accel="tcg", reason=obstacle)
-    memory = (cache_folder or platformdirs.user_cache_path("netlab")) / "accel.json"
+    memory = _memory(cache_folder)
     circumstances = _circumstances(device, limit)
     known = _recall(memory, circumstances)
     if known is not None:
@@ -75,6 +75,23 @@ async def probe(
     choice = await _try(launcher, boot, limit)
     _remember(memory, circumstances, choice)
     return choice
+
+
+def recall(cache_folder: Path | None = None, *, device: Path = DEVICE) -> AccelChoice | None:
+    """Return what :func:`probe` found out, or None if it has to be asked (again).
+
+    Args:
+        cache_folder: Where the answer is remembered; the user's cache folder when None.
+        device: KVM's device.
+
+    Raises:
+        MissingProgramError: QEMU is not installed.
+    """
+    return _recall(_memory(cache_folder), _circumstances(device, LIMIT))
+
+
+def _memory(cache_folder: Path | None) -> Path:
+    return (cache_folder or platformdirs.user_cache_path("netlab")) / "accel.json"
 
 
 def find_obstacle(device: Path = DEVICE) -> str:

@@ -73,8 +73,7 @@ def _check_size(topology: Topology, mistakes: Mistakes) -> None:
         if total > MAXIMUM_NODES:
             message = f"{total:,} nodes up to here; at most {MAXIMUM_NODES:,} are possible"
             mistakes.add(("nodes", pattern), message, key=True)
-            break
-    mistakes.check()
+            raise mistakes.error()
 
 
 def _expand(topology: Topology, mistakes: Mistakes) -> Iterator[PlannedNode]:

@@ -46,7 +46,7 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
         UsageError: `lab` cannot be a lab's name.
     """
     name = topology.name if lab is None else _checked(lab)
-    mistakes = Mistakes(topology.source)
+    mistakes = Mistakes(topology.source, topology.mistakes)
     nodes = make_inventory(topology, mistakes)
     segments = make_segments(topology, nodes, mistakes)
     addressing = assign(topology, nodes, segments, mistakes)
@@ -111,6 +111,8 @@ def _node(
     mistakes: Mistakes,
 ) -> NodePlan:
     settings = node.settings
+    # A gateway may be on the interface that was left out.
+    routing = Mistakes(mistakes.source) if mistakes.incomplete else mistakes
     own = {one.name: addressing.ports[node.name, one.name] for one in interfaces}
     return NodePlan(
         name=node.name,
@@ -125,7 +127,7 @@ def _node(
         uuid=machine_uuid(lab, node.name),
         interfaces=interfaces,
         loopback=tuple(map(str, addressing.loopbacks[node.name])),
-        routes=plan_routes(node, own, mistakes),
+        routes=plan_routes(node, own, routing),
         files=settings.files,
         run=settings.run,
     )

@@ -124,6 +124,11 @@ def _files(
     for owner, layer in layers:
         for path, file in (layer.files or {}).items():
             files[path] = ((*owner, "files", path), file)
+    for path, (place, _) in files.items():
+        inside = next((other for other in files if other.startswith(f"{path}/")), None)
+        if inside is not None:
+            message = f"{quote(path)} is a file, and {quote(inside)} needs it to be a folder"
+            mistakes.add(place, message, key=True)
     return tuple(_file(path, *where, topology, mistakes) for path, where in files.items())
 
 
@@ -134,9 +139,10 @@ def _file(path: str, place: Path, file: File, topology: Topology, mistakes: Mist
         data = topology.source.files.get(file.source)
         if data is None:
             hint = "load the topology from its file"
-            mistakes.add(
-                (*place, "from"), f"the content of {quote(file.source)} was not read", hint
-            )
+            if not mistakes.holds((*place, "from")):
+                mistakes.add(
+                    (*place, "from"), f"the content of {quote(file.source)} was not read", hint
+                )
             data = b""
         try:
             content = data.decode()

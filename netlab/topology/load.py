@@ -7,14 +7,16 @@ import stat
 from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path as FilePath
+from typing import cast
 
 from pydantic import ValidationError
 
 from netlab.errors import Mistake, TopologyError
-from netlab.topology.document import parse
+from netlab.topology.document import Value, parse
 from netlab.topology.explain import explain
 from netlab.topology.model import File, Settings, Topology
 from netlab.topology.names import check_lab_name
+from netlab.topology.partial import mistaken_links, prune
 from netlab.topology.source import Mistakes, Path, Source, WrongError, quote
 from netlab.topology.variables import substitute
 
@@ -40,7 +42,23 @@ def load(path: str | FilePath, *, variables: Mapping[str, str] = _NONE) -> Topol
     Raises:
         TopologyError: Every mistake in it, with its position.
     """
-    topology = loads(_read_text(path), name=os.fspath(path), variables=variables)
+    return _checked(examine(path, variables=variables))
+
+
+def examine(path: str | FilePath, *, variables: Mapping[str, str] = _NONE) -> Topology:
+    """Read a topology file as far as that can be done: its mistaken parts are left out.
+
+    What is left is for :func:`netlab.plan.resolve.resolve`, which finds the mistakes that the
+    topology makes as a whole and raises them together with those that are known already.
+
+    Args:
+        path: The file; mistakes name it as it is given here.
+        variables: Values for ``${name}`` that win over the file's own.
+
+    Raises:
+        TopologyError: So much is wrong that nothing is left to be looked at.
+    """
+    topology = _examine_text(_read_text(path), os.fspath(path), variables)
     return _with_files(topology, FilePath(path).parent)
 
 
@@ -84,23 +102,48 @@ def loads(text: str, *, name: str = "<text>", variables: Mapping[str, str] = _NO
     Raises:
         TopologyError: Every mistake in it, with its position.
     """
+    return _checked(_examine_text(text, name, variables))
+
+
+def _checked(topology: Topology) -> Topology:
+    if topology.mistakes:
+        raise TopologyError(topology.mistakes)
+    return topology
+
+
+def _examine_text(text: str, name: str, variables: Mapping[str, str]) -> Topology:
     value, mark, found = parse(text, name)
     source = Source(name=name, mark=mark)
     mistakes = Mistakes(source, found)
     if not isinstance(value, dict):
         message = "the file is empty" if value is None else "a topology is a mapping"
         mistakes.add((), message, "it begins with name: and nodes:")
-        mistakes.check()
+        raise mistakes.error()
     if "${" in text or variables:
-        value = substitute(value, variables, mistakes)
-    topology: Topology | None = None
+        value = cast("dict[str, Value]", substitute(value, variables, mistakes))
     try:
         topology = Topology.model_validate(value, context=source)
     except ValidationError as error:
         explain(error, mistakes)
-    if topology is None or mistakes:
+        topology = _validate_rest(value, error, source)
+    if topology is None:
         raise mistakes.error()
-    return topology
+    return topology.with_mistakes(mistakes.all())
+
+
+def _validate_rest(
+    value: dict[str, Value], error: ValidationError, source: Source
+) -> Topology | None:
+    """Return the topology without what pydantic complains of, or None if that is not one."""
+    paths = [detail["loc"] for detail in error.errors(include_url=False)]
+    rest = prune(value, paths)
+    if rest is None:
+        return None
+    try:
+        topology = Topology.model_validate(rest, context=source)
+    except ValidationError:
+        return None
+    return topology.without_links(mistaken_links(paths))
 
 
 class _UnreadableError(Exception):
@@ -166,7 +209,7 @@ def _decode(content: bytes) -> str:
 
 
 def _with_files(topology: Topology, folder: FilePath) -> Topology:
-    mistakes = Mistakes(topology.source)
+    mistakes = Mistakes(topology.source, topology.mistakes)
     contents: dict[str, bytes] = {}
     refused: dict[str, _UnreadableError] = {}
     room = MAXIMUM_FILES
@@ -183,8 +226,7 @@ def _with_files(topology: Topology, folder: FilePath) -> Topology:
         if name in refused:
             error = refused[name]
             mistakes.add((*path, "from"), f"{quote(name)}: {error.message}", error.hint)
-    mistakes.check()
-    return topology.with_files(contents)
+    return topology.with_files(contents).with_mistakes(mistakes.all())
 
 
 def _files(topology: Topology) -> Iterator[tuple[Path, File]]:

@@ -9,7 +9,7 @@ length. Nothing written behind a key is the same as leaving the key out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from netlab.errors import Mistake
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
@@ -260,6 +261,7 @@ class Topology(Model):
     )
 
     _source: Source = PrivateAttr(default_factory=Source)
+    _mistakes: tuple[Mistake, ...] = PrivateAttr(default=())
 
     @property
     def source(self) -> Source:
@@ -271,6 +273,27 @@ class Topology(Model):
         if isinstance(info.context, Source):
             self._source = info.context
         return self
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """What is wrong with parts that were left out; empty for a topology that is whole."""
+        return self._mistakes
+
+    def with_mistakes(self, mistakes: tuple[Mistake, ...]) -> Topology:
+        """Return the same topology, of which this is known to be wrong."""
+        copy = self.model_copy()
+        copy._mistakes = mistakes  # noqa: SLF001 (a copy of ourselves)
+        return copy
+
+    def without_links(self, numbers: Container[int]) -> Topology:
+        """Return the same topology in which these links join nobody; the others keep their numbers.
+
+        Args:
+            numbers: Their indexes in ``links``.
+        """
+        nothing = Link.model_construct()
+        links = (nothing if index in numbers else link for index, link in enumerate(self.links))
+        return self.model_copy(update={"links": tuple(links)})
 
     def with_files(self, files: Mapping[str, bytes]) -> Topology:
         """Return the same topology with the contents of the files that it names by ``from``."""

@@ -101,11 +101,18 @@ class WrongError(ValueError):
 
 
 class Mistakes:
-    """The mistakes found so far; each is kept once."""
+    """The mistakes found so far; each is kept once.
+
+    Attributes:
+        source: Where they stand.
+        incomplete: Whether parts were left out because of what was known at the beginning: what
+            is missing now may only be missing because of that.
+    """
 
     def __init__(self, source: Source, found: Iterable[Mistake] = ()) -> None:
         self.source = source
         self._found = dict.fromkeys(found)
+        self.incomplete = bool(self._found)
         self._places = {(one.line, one.column, one.path) for one in self._found}
         self._suggested = 0
 
@@ -147,6 +154,10 @@ class Mistakes:
         """
         if self._found:
             raise self.error()
+
+    def all(self) -> tuple[Mistake, ...]:
+        """Return all of them, in the order in which they were found."""
+        return tuple(self._found)
 
     def error(self) -> TopologyError:
         """Return all of them as one error, for a caller that raises it itself."""

@@ -12,6 +12,7 @@ from netlab.cli.checks import (
     check_runtime_folder,
     check_tun,
 )
+from netlab.machine.accel import LIMIT, AccelChoice, _circumstances, _remember
 from tests.cli.conftest import NETLAB, Shell
 
 
@@ -72,18 +73,24 @@ def test_tun_is_missing_when_it_is_not_there_or_no_device(tmp_path: Path) -> Non
     assert check_tun(tmp_path).state == "missing"
 
 
-def test_kvm_is_what_the_probe_remembers(tmp_path: Path) -> None:
-    memory = tmp_path / "accel.json"
-    assert check_kvm(tmp_path / "kvm", memory).state == "warning"
-    assert check_kvm(Path("/dev/null"), memory).state == "ok"
-    memory.write_text(json.dumps({"accel": "tcg", "reason": "guests crawl"}))
-    check = check_kvm(Path("/dev/null"), memory)
+def test_kvm_is_what_the_probe_remembers_of_this_very_host(tmp_path: Path) -> None:
+    device, memory = Path("/dev/null"), tmp_path / "accel.json"
+    assert check_kvm(tmp_path / "kvm", tmp_path).state == "warning"
+    assert check_kvm(device, tmp_path).state == "ok"
+    circumstances = _circumstances(device, LIMIT)
+    _remember(memory, circumstances, AccelChoice(accel="tcg", reason="guests crawl"))
+    check = check_kvm(device, tmp_path)
     assert check.state == "warning"
     assert "guests crawl" in check.detail
-    memory.write_text(json.dumps({"accel": "kvm", "reason": "it boots"}))
-    assert check_kvm(Path("/dev/null"), memory).detail == "works: it boots"
+    _remember(memory, circumstances, AccelChoice(accel="kvm", reason="it boots"))
+    assert check_kvm(device, tmp_path).detail == "works: it boots"
+    # Another QEMU, another kernel: the answer is nobody's any more.
+    _remember(
+        memory, {**circumstances, "qemu": "other"}, AccelChoice(accel="kvm", reason="it boots")
+    )
+    assert "the first `netlab up` tries" in check_kvm(device, tmp_path).detail
     memory.write_text("{")
-    assert check_kvm(Path("/dev/null"), memory).state == "ok"
+    assert check_kvm(device, tmp_path).state == "ok"
 
 
 def test_the_runtime_folder_must_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,16 @@ import trio.testing
 
 from netlab import errors
 from netlab.errors import CapacityError, MachineDiedError, NetlabError, leaves
-from netlab.lab.capacity import OVERHEAD, check_capacity, memory_available
+from netlab.lab.capacity import (
+    OVERHEAD,
+    check_capacity,
+    memory_available,
+    memory_promised,
+)
 from netlab.lab.events import EventLog
+from netlab.lab.folders import lab_folders, take_lock
 from netlab.lab.records import from_record, to_record
+from netlab.plan.codec import to_json
 from netlab.plan.model import NodePlan, Plan
 from netlab.scopes import open_tasks
 
@@ -156,3 +164,26 @@ def test_the_cgroups_limit_counts_when_it_is_lower(tmp_path: Path) -> None:
 
 def test_a_host_without_cgroup_version_2_is_measured_by_the_kernels_estimate() -> None:
     assert memory_available() > 0
+
+
+def test_what_other_labs_were_promised_is_not_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    folders = lab_folders("other")
+    lock = take_lock(folders)
+    assert lock is not None
+    folders.plan.write_text(to_json(replace(PLAN, lab="other")))
+    assert memory_promised("mine") == 128 + OVERHEAD
+    assert memory_promised("other") == 0
+    # A process that uses more than that has been given what it was promised.
+    folders.about.write_text(json.dumps({"pid": 4711}))
+    proc = tmp_path / "proc"
+    for pid, pages, children in ((4711, 10, "4712"), (4712, 25600, "")):
+        (proc / f"{pid}/task/{pid}").mkdir(parents=True)
+        (proc / f"{pid}/statm").write_text(f"99999 {pages} 0 1 0 1 0\n")
+        (proc / f"{pid}/task/{pid}/children").write_text(children)
+    assert memory_promised("mine", proc) == 28 + OVERHEAD
+    os.close(lock)
+    assert memory_promised("mine") == 0

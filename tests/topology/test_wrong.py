@@ -12,14 +12,14 @@ import pytest
 
 from netlab.errors import TopologyError, UsageError
 from netlab.plan.resolve import resolve
-from netlab.topology.load import load, loads
+from netlab.topology.load import examine, loads
 
 WRONG = sorted((Path(__file__).parent / "wrong").glob("*.yaml"))
 
 
 def refused(path: Path | str) -> str:
     with pytest.raises(TopologyError) as caught:
-        resolve(load(path))
+        resolve(examine(path))
     return str(caught.value)
 
 
