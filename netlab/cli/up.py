@@ -136,10 +136,11 @@ def _describe(plan: Plan, output: Format) -> None:
 
         write_json(describe(plan))
         return
-    from netlab.lab.capacity import memory_available, memory_needed, memory_promised
+    from netlab.lab.capacity import memory_available, memory_needed
+    from netlab.lab.promises import memory_promised
 
     say(
         f"{plan.lab}: would start {len(plan.nodes)} nodes on {len(plan.segments)} segments; "
         f"{memory_needed(plan)} MiB of memory of "
-        f"{memory_available() - memory_promised(plan.lab)} MiB available"
+        f"{memory_available() - memory_promised()} MiB available"
     )

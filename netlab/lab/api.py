@@ -1,15 +1,27 @@
 """The control API of a lab process: HTTP and WebSocket over a Unix socket in a 0700 folder.
 
-==========================  ========================================================================
-``GET /status``             the lab and its nodes
-``GET /ready``              waits until every node is ready; an error when one failed
-``GET /events``             every event so far and to come, one JSON object a line
-``POST /nodes/N/exec``      runs a program: ``{"argv", "stdin" (base64), "environment"}``
-``GET /nodes/N/console``    the console's output from now on, raw
-``WS /nodes/N/console``     the console, both ways, in binary messages
-``POST /link``              ``{"endpoints": [a, b], "up": false}``: pulls or restores cables
-``POST /down``              takes the lab down; answers before it is
-==========================  ========================================================================
+=============================  =====================================================================
+``GET /status``                the lab and its nodes
+``GET /ready``                 waits until every node is ready; an error when one failed
+``GET /events``                every event so far and to come, one JSON object a line
+``POST /link``                 ``{"endpoints": [a, b], "up": false}``, or ``"segment"``: its cables
+``GET /counters``              the counters of every tap
+``WS /frames?interface=``      what passes a tap or bridge: nanoseconds (8 bytes, big-endian), frame
+``POST /down``                 takes the lab down; answers before it is
+``GET /nodes/N``               the node; ``/nodes/N/ready`` waits until it is ready
+``POST /nodes/N/exec``         runs a program: ``{"argv", "stdin" (base64), "environment"}``; with
+                               ``"tell": true`` one JSON object a line, output as it comes
+``WS /nodes/N/stream``         first ``{"argv", "terminal": [rows, columns, kind] or null}``; then
+                               bytes both ways, ``eof`` and ``[rows, columns]`` as text
+``GET PUT /nodes/N/file``      ``?path=``, ``&mode=w`` or ``a``: a file's content
+``POST /nodes/N/power``        ``{"action"}``: start, shutdown, crash, reboot, pause, resume
+``POST /nodes/N/cable``        ``{"interface", "up"}``: pulls or plugs one cable
+``POST /nodes/N/qmp``          ``{"execute", "arguments"}``: QEMU's monitor
+``GET /nodes/N/diagnosis``     what is wrong when it does not answer
+``GET /nodes/N/console``       the console's output from now on, raw
+``WS /nodes/N/console``        the console, both ways, in binary messages
+``GET /nodes/N/console/tail``  its last lines; ``POST …/text`` waits for a pattern
+=============================  =====================================================================
 
 Errors are ``{"error": {"class", "message", "hint", "evidence"}}`` with a status of 4xx for the
 caller's mistakes and 500 for the lab's.
@@ -17,30 +29,33 @@ caller's mistakes and 500 for the lab's.
 
 from __future__ import annotations
 
-import base64
-import os
-import time
-from collections.abc import AsyncGenerator
+from dataclasses import asdict
 from functools import partial
-from typing import Any, cast
 
 import trio
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from netlab.errors import InputError, NetlabError, UsageError
-from netlab.lab.lab import Lab
+from netlab.lab.describe import describe, describe_beginning
+from netlab.lab.frames import pack_frame
+from netlab.lab.node_api import node_routes
 from netlab.lab.records import to_record
+from netlab.lab.requests import (
+    GONE,
+    PiecesResponse,
+    Write,
+    read_object,
+    serve_socket,
+    while_connected,
+)
 from netlab.lab.service import Service
-from netlab.plan.codec import digest
-from netlab.plan.model import NodePlan
-
-REFUSED, ENDED, DROPPED = 4000, 4001, 4002
-"""Close codes of a console's WebSocket (RFC 6455, 7.4.2: 4000 to 4999 are the application's)."""
+from netlab.plan.segments import find_segment, find_segment_named
+from netlab.scopes import open_background
 
 
 def make_application(service: Service) -> Starlette:
@@ -49,13 +64,14 @@ def make_application(service: Service) -> Starlette:
         Route("/status", partial(_status, service)),
         Route("/ready", partial(_ready, service)),
         Route("/events", partial(_events, service)),
-        Route("/nodes/{name}/exec", partial(_execute, service), methods=["POST"]),
-        Route("/nodes/{name}/console", partial(_watch_console, service)),
-        WebSocketRoute("/nodes/{name}/console", partial(_attach_console, service)),
+        *node_routes(service),
         Route("/link", partial(_link, service), methods=["POST"]),
+        Route("/counters", partial(_counters, service)),
+        WebSocketRoute("/frames", partial(_frames, service)),
         Route("/down", partial(_down, service), methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={NetlabError: _refuse})
+    handlers = {NetlabError: _refuse, ClientDisconnect: _forget}
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:
@@ -63,166 +79,72 @@ async def _refuse(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": to_record(error)}, status)
 
 
-def describe(lab: Lab) -> dict[str, object]:
-    """Return the lab and its nodes as `netlab status` shows them."""
-    nodes = [_describe_node(lab, name) for name in lab.nodes]
-    choices = lab.accels.values()
-    states = {node.state for node in lab.nodes.values()}
-    if states & {"queued", "booting", "configuring"}:
-        state = "starting"
-    else:
-        state = "ready" if states <= {"ready"} else "degraded"
-    return {
-        "lab": lab.plan.lab,
-        "topology": lab.plan.topology,
-        "state": state,
-        "pid": os.getpid(),
-        "accel": " and ".join(dict.fromkeys(choice.accel for choice in choices)),
-        "accel_reason": "; ".join(dict.fromkeys(choice.reason for choice in choices)),
-        "digest": digest(lab.plan),
-        "nodes": nodes,
-    }
-
-
-def _describe_beginning(service: Service) -> dict[str, object]:
-    """Describe a lab whose links and machines are not there yet, in the same form."""
-    began = next((event.time for event in service.events), time.time())
-    nodes = [
-        _describe_plan(node)
-        | {
-            "state": "queued",
-            "reason": service.progress(),
-            "since": began,
-            "accel": node.accel,
-            "pid": None,
-        }
-        for node in service.plan.nodes
-    ]
-    return {
-        "lab": service.plan.lab,
-        "topology": service.plan.topology,
-        "state": "starting",
-        "pid": os.getpid(),
-        "accel": "auto",
-        "accel_reason": "not chosen yet",
-        "digest": digest(service.plan),
-        "nodes": nodes,
-    }
-
-
-def _describe_node(lab: Lab, name: str) -> dict[str, object]:
-    node = lab.nodes[name]
-    return _describe_plan(node.plan) | {
-        "state": node.state,
-        "reason": node.reason(),
-        "since": node.since,
-        "accel": lab.accels[name].accel,
-        "pid": node.pid,
-    }
-
-
-def _describe_plan(node: NodePlan) -> dict[str, object]:
-    interfaces = [
-        {
-            "name": interface.name,
-            "segment": interface.segment,
-            "tap": interface.tap,
-            "mac": interface.mac,
-            "addresses": list(interface.addresses),
-        }
-        for interface in node.interfaces
-    ]
-    return {
-        "name": node.name,
-        "id": node.id,
-        "image": node.image,
-        "loopback": list(node.loopback),
-        "interfaces": interfaces,
-    }
+async def _forget(_request: Request, _error: Exception) -> Response:
+    await trio.lowlevel.checkpoint()
+    return Response(status_code=GONE)
 
 
 async def _status(service: Service, _request: Request) -> Response:
-    return JSONResponse(describe(service.lab) if service.is_made else _describe_beginning(service))
+    return JSONResponse(describe(service.lab) if service.is_made else describe_beginning(service))
 
 
-async def _ready(service: Service, _request: Request) -> Response:
+async def _ready(service: Service, request: Request) -> Response:
     lab = await service.wait_lab()
-    await lab.wait_ready()
-    return JSONResponse(describe(lab))
+
+    async def wait() -> Response:
+        await lab.wait_ready()
+        return JSONResponse(describe(lab))
+
+    return await while_connected(request, wait)
 
 
 async def _events(service: Service, _request: Request) -> Response:
-    async def lines() -> AsyncGenerator[str]:
+    async def produce(write: Write) -> None:
         async with service.events.open_follow() as events:
             async for event in events:
-                yield event.to_json() + "\n"
+                await write(event.to_json().encode() + b"\n")
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-
-async def _execute(service: Service, request: Request) -> Response:
-    body = await _read_object(request)
-    try:
-        argv = [str(word) for word in body["argv"]]
-        stdin = base64.b64decode(body.get("stdin", ""), validate=True)
-        environment = {str(key): str(value) for key, value in body.get("environment", {}).items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"exec: {error!r} in the request") from error
-    node = service.lab[request.path_params["name"]]
-    result = await node.execute(argv, stdin=stdin, environment=environment)
-    return JSONResponse({
-        "status": result.status,
-        "stdout": base64.b64encode(result.stdout).decode(),
-        "stderr": base64.b64encode(result.stderr).decode(),
-    })
-
-
-async def _watch_console(service: Service, request: Request) -> Response:
-    machine = service.lab[request.path_params["name"]].machine
-
-    async def output() -> AsyncGenerator[bytes]:
-        async with machine.console.attach() as attachment:
-            async for chunk in attachment:
-                yield chunk
-
-    return StreamingResponse(output(), media_type="application/octet-stream")
-
-
-async def _attach_console(service: Service, websocket: WebSocket) -> None:
-    await websocket.accept()
-    try:
-        machine = service.lab[websocket.path_params["name"]].machine
-    except NetlabError as error:
-        await websocket.close(REFUSED, reason=str(error)[:120])
-        return
-    async with machine.console.attach() as attachment, trio.open_nursery() as nursery:
-
-        async def type_in() -> None:
-            try:
-                while True:
-                    await attachment.send(await websocket.receive_bytes())
-            except WebSocketDisconnect:
-                nursery.cancel_scope.cancel()
-
-        nursery.start_soon(type_in)
-        async for chunk in attachment:
-            await websocket.send_bytes(chunk)
-        if attachment.dropped:
-            await websocket.close(DROPPED, reason="this reader did not keep up with the console")
-        else:
-            await websocket.close(ENDED, reason="the machine has ended")
-        nursery.cancel_scope.cancel()
+    return PiecesResponse(produce, "application/x-ndjson")
 
 
 async def _link(service: Service, request: Request) -> Response:
-    body = await _read_object(request)
-    match body:
+    lab = service.lab
+    match await read_object(request):
+        case {"segment": str(name), "up": bool(up)}:
+            await lab.set_link(find_segment_named(lab.plan, name), up=up)
+            return JSONResponse({})
         case {"endpoints": [str(first), str(second)], "up": bool(up)}:
-            lab = service.lab
-            await lab.set_link(lab.find_segment(first, second), up=up)
+            await lab.set_link(find_segment(lab.plan, first, second), up=up)
             return JSONResponse({})
         case _:
             raise UsageError('link: expected {"endpoints": [a, b], "up": true or false}')
+
+
+async def _counters(service: Service, _request: Request) -> Response:
+    counters = await service.lab.counters()
+    return JSONResponse({tap: asdict(values) for tap, values in counters.items()})
+
+
+async def _frames(service: Service, websocket: WebSocket) -> None:
+    await serve_socket(websocket, partial(_send_frames, service, websocket))
+
+
+async def _send_frames(service: Service, websocket: WebSocket) -> None:
+    """Send frames as they pass, each behind its time; any message asks for the end."""
+    interface = websocket.query_params.get("interface", "")
+    async with service.lab.open_frames(interface) as frames:
+        await websocket.send_text("{}")
+        async with open_background() as tasks:
+
+            async def watch() -> None:
+                await websocket.receive()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            while True:
+                await websocket.send_bytes(pack_frame(await frames.receive()))
+        for frame in await frames.drain():
+            await websocket.send_bytes(pack_frame(frame))
 
 
 async def _down(service: Service, _request: Request) -> Response:
@@ -231,13 +153,3 @@ async def _down(service: Service, _request: Request) -> Response:
 
     # After the answer is on its way: the server ends with the lab.
     return JSONResponse({}, 202, background=BackgroundTask(go_down))
-
-
-async def _read_object(request: Request) -> dict[str, Any]:
-    try:
-        body: object = await request.json()
-    except ValueError as error:
-        raise UsageError(f"the request is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise UsageError("the request is not a JSON object")
-    return cast("dict[str, Any]", body)

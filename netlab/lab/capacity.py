@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from netlab.errors import CapacityError, InputError
-from netlab.lab.folders import is_alive, list_labs
-from netlab.plan.codec import from_json
+from netlab.errors import CapacityError
 from netlab.plan.model import Plan
 
 OVERHEAD = 112
@@ -39,29 +37,8 @@ def memory_available(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
     return min([available, *_cgroup_rooms(proc, cgroups)])
 
 
-def memory_promised(except_lab: str, proc: Path = Path("/proc")) -> int:
-    """Return the MiB that this user's other labs asked for and have not come to use yet.
-
-    Args:
-        except_lab: The lab that asks.
-        proc: Where procfs is mounted.
-    """
-    promised = 0
-    for folders in list_labs():
-        if folders.lab == except_lab or not is_alive(folders):
-            continue
-        try:
-            needed = memory_needed(from_json(folders.plan.read_text(encoding="utf-8")))
-        except (OSError, InputError):
-            continue  # it is just being started, or just ending
-        pid = folders.read_about().get("pid")
-        used = _memory_used(proc, pid) if isinstance(pid, int) else 0
-        promised += max(0, needed - used)
-    return promised
-
-
-def _memory_used(proc: Path, pid: int) -> int:
-    """The MiB that a process and its descendants have for themselves (``statm``, proc(5))."""
+def memory_used(proc: Path, pid: int) -> int:
+    """Return the MiB that a process and its children have for themselves (``statm``, proc(5))."""
     try:
         fields = (proc / f"{pid}/statm").read_text().split()
         children = [
@@ -72,7 +49,7 @@ def _memory_used(proc: Path, pid: int) -> int:
     except (OSError, ValueError):
         return 0  # it has ended
     own = (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") // _MIB
-    return own + sum(_memory_used(proc, child) for child in children)
+    return own + sum(memory_used(proc, child) for child in children)
 
 
 def _cgroup_rooms(proc: Path, cgroups: Path) -> list[int]:

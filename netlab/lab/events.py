@@ -56,7 +56,10 @@ class EventLog:
         self, kind: str, message: str, *, node: str | None = None, state: str | None = None
     ) -> None:
         """Add an event; the file has it before anybody is told."""
-        event = Event(time=time.time(), kind=kind, node=node, state=state, message=message)
+        self.add(Event(time=time.time(), kind=kind, node=node, state=state, message=message))
+
+    def add(self, event: Event) -> None:
+        """Add an event that was recorded elsewhere."""
         self._events.append(event)
         if self._file is not None:
             self._file.write(event.to_json() + "\n")

@@ -89,9 +89,7 @@ class LabFolders:
                 hint="use a shorter lab name, or a shorter XDG_RUNTIME_DIR",
             )
         for folder in (self.runtime, self.state):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_private(folder.parent)
-            _check_private(folder)
+            make_private(folder)
 
     def read_about(self) -> dict[str, object]:
         """Return what the lab process wrote about itself; empty when it had no time to."""
@@ -111,6 +109,22 @@ class LabFolders:
         """Remove both folders. The caller holds the lock, so nobody else's life is in them."""
         shutil.rmtree(self.state, ignore_errors=True)
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and the one above it, for our eyes only.
+
+    Raises:
+        HostError: One of them belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(folder.parent)
+    _check_private(folder)
+
+
+def promises_folder() -> Path:
+    """Return the folder of what labs were promised of the host's memory."""
+    return PlatformDirs("netlab", appauthor=False).user_state_path / "promises"
 
 
 def _check_private(folder: Path) -> None:
@@ -159,15 +173,22 @@ def take_lock(folders: LabFolders) -> int | None:
     while True:
         folders.make()
         descriptor = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-        except BlockingIOError:
+        if not try_hold(descriptor):
             os.close(descriptor)
             return None
         if _is_same(descriptor, folders.lock):
             return descriptor
         # The last holder removed the folder before it let go: this lock is nobody's any more.
         os.close(descriptor)
+
+
+def try_hold(descriptor: int) -> bool:
+    """Lock a file, and return whether that was possible."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_lock(folders: LabFolders) -> int | None:
@@ -182,14 +203,19 @@ def open_lock(folders: LabFolders) -> int | None:
 
 
 def wait_released(lock: int) -> None:
-    """Block until no lab process holds the lock of that descriptor."""
+    """Block until nobody else holds the lock of that descriptor; then it is ours."""
     fcntl.fcntl(lock, fcntl.F_OFD_SETLKW, _WHOLE_FILE)
 
 
 def is_alive(folders: LabFolders) -> bool:
     """Whether a lab process holds the lock; leaves no trace when there is none."""
+    return is_held(folders.lock)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of a file; it need not be there."""
     try:
-        descriptor = os.open(folders.lock, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:

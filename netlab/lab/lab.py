@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
 
-from netlab.errors import MissingFeatureError, UnknownNameError
+from netlab.errors import MissingFeatureError
 from netlab.image.store import Image, Progress, Store, open_store
-from netlab.lab.capacity import check_capacity, memory_available, memory_promised
 from netlab.lab.events import EventLog
+from netlab.lab.frames import SocketFrames, open_frames
 from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
+from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, probe
 from netlab.machine.argv import Boot
 from netlab.plan.model import Accel, Plan, SegmentPlan
-from netlab.sandbox.sandbox import Sandbox, open_sandbox
+from netlab.plan.segments import find_node
+from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
 
 
@@ -31,15 +33,22 @@ class Lab:
         nodes: Its nodes by name.
         events: What happened so far; follow it for what will.
         sandbox: The namespaces that hold its links and machines.
+        folder: Holds the logs of its machines, each node's in ``nodes/NAME``.
         accels: Which accelerator each node runs on, and why, by the node's name.
     """
 
     def __init__(
-        self, plan: Plan, events: EventLog, sandbox: Sandbox, accels: Mapping[str, AccelChoice]
+        self,
+        plan: Plan,
+        events: EventLog,
+        sandbox: Sandbox,
+        accels: Mapping[str, AccelChoice],
+        folder: Path,
     ) -> None:
         self.plan = plan
         self.events = events
         self.sandbox = sandbox
+        self.folder = folder
         self.accels = accels
         self.nodes: Mapping[str, Node] = {node.name: Node(node, events) for node in plan.nodes}
 
@@ -49,13 +58,7 @@ class Lab:
         Raises:
             UnknownNameError: There is none.
         """
-        try:
-            return self.nodes[name]
-        except KeyError:
-            known = ", ".join(self.nodes)
-            raise UnknownNameError(
-                f"lab {self.plan.lab} has no node {name!r}", hint=f"its nodes: {known}"
-            ) from None
+        return self.nodes[find_node(self.plan, name).name]
 
     async def wait_ready(self) -> None:
         """Wait until every node is ready; the deadline is the caller's.
@@ -66,26 +69,6 @@ class Lab:
         async with open_tasks() as tasks:
             for node in self.nodes.values():
                 tasks.start_soon(node.wait_ready)
-
-    def find_segment(self, first: str, second: str) -> SegmentPlan:
-        """Return the segment that two endpoints share.
-
-        Args:
-            first: A node, or ``node:interface`` where two nodes share several segments.
-            second: Likewise.
-
-        Raises:
-            UnknownNameError: They share none, or several.
-        """
-        shared = self._segments_of(first) & self._segments_of(second)
-        found = [segment for segment in self.plan.segments if segment.name in shared]
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(segment.name for segment in found)
-        raise UnknownNameError(
-            f"{first} and {second} share " + (f"several segments: {names}" if names else "none"),
-            hint="name the interface too, as in r1:eth1" if names else "see `netlab plan`",
-        )
 
     async def set_link(self, segment: SegmentPlan, *, up: bool) -> None:
         """Pull a segment's cables, or put them back: guests see their carrier change."""
@@ -98,13 +81,13 @@ class Lab:
                     await node.machine.set_link(interface.name, up=up)
         self.events.record("link", f"{segment.name} is {'up' if up else 'down'}")
 
-    def _segments_of(self, endpoint: str) -> set[str]:
-        name, _, interface = endpoint.partition(":")
-        return {
-            each.segment
-            for each in self[name].plan.interfaces
-            if not interface or each.name == interface
-        }
+    async def counters(self) -> Mapping[str, Counters]:
+        """Return the counters of every tap, by name."""
+        return await self.sandbox.counters()
+
+    def open_frames(self, interface: str) -> AbstractAsyncContextManager[SocketFrames]:
+        """Hear what passes a tap or a bridge; :func:`netlab.lab.frames.open_frames` says more."""
+        return open_frames(self.sandbox, interface)
 
 
 @asynccontextmanager
@@ -140,7 +123,7 @@ async def open_lab(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
-            check_capacity(plan, memory_available() - memory_promised(plan.lab))
+            await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
         _check_accel(plan, options)
         boots = await _ensure_images(plan, store or open_store(), events)
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -151,7 +134,7 @@ async def open_lab(
         accels = await _choose_accels(plan, options, sandbox, boots)
         for choice in dict.fromkeys(accels.values()):
             events.record("accel", f"{choice.accel}: {choice.reason}")
-        lab = Lab(plan, events, sandbox, accels)
+        lab = Lab(plan, events, sandbox, accels, folder)
         shared = Circumstances(
             launcher=sandbox,
             hosts=plan.hosts,

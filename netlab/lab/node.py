@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,16 +12,20 @@ from typing import Literal
 import trio
 
 from netlab.errors import AgentError, MachineDiedError, NetlabError, NotReadyError
+from netlab.lab.access import State
 from netlab.lab.events import EventLog
-from netlab.machine.agent import Result
+from netlab.machine.agent import GuestFile, Result
 from netlab.machine.argv import Boot
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
+from netlab.machine.output import Output, execute_telling
+from netlab.machine.streams import STREAMS, PortStream, Terminal, open_program
 from netlab.plan.model import HostPlan, NodePlan
 from netlab.process import Launcher
 from netlab.scopes import open_background
 
-State = Literal["queued", "booting", "configuring", "ready", "failed", "stopped"]
+DIAGNOSIS = 0.2
+"""Seconds that a machine gets to show a sign of life once something of it is late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,10 @@ class Node:
             ``stopped``.
         since: Seconds since the epoch at which it came to that state.
         error: Why it failed, or None.
+        console_start: The console's position from which on its output is this user's matter: all.
     """
+
+    console_start = 0
 
     def __init__(self, plan: NodePlan, events: EventLog) -> None:
         self.plan = plan
@@ -57,6 +64,7 @@ class Node:
         self._stopped = trio.Event()
         # How it ends when it was told to end; otherwise a QEMU that dies is a failure.
         self._end = ""
+        self._streams = trio.CapacityLimiter(STREAMS)
         # How often the machine had been reset when its guest became this node.
         self._life = 0
 
@@ -113,8 +121,15 @@ class Node:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
+        output: Output | None = None,
     ) -> Result:
         """Run a program in the guest; commands of one node run side by side.
+
+        Args:
+            argv: The program with its arguments.
+            stdin: What it reads.
+            environment: Additions to its environment.
+            output: Is told what it prints as it comes, which the result then has not; or None.
 
         Raises:
             NotReadyError: The node is not ready.
@@ -123,7 +138,79 @@ class Node:
         """
         if self.state != "ready":
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
-        return await self.machine.agent.execute(argv, stdin=stdin, environment=environment)
+        agent = self.machine.agent
+        if output is None:
+            return await agent.execute(argv, stdin=stdin, environment=environment)
+        return await execute_telling(agent, argv, output, stdin=stdin, environment=environment)
+
+    def open_file(
+        self, path: str, mode: Literal["r", "w", "a"]
+    ) -> AbstractAsyncContextManager[GuestFile]:
+        """Open a file in the guest; :meth:`Agent.open_file` says more."""
+        return self.machine.agent.open_file(path, mode)
+
+    @asynccontextmanager
+    async def open_stream(
+        self, argv: Sequence[str], *, terminal: Terminal | None = None
+    ) -> AsyncGenerator[PortStream]:
+        """Run a program in the guest and speak with it; :func:`open_program` says more.
+
+        At most :data:`STREAMS` at once; the next ones wait.
+        """
+        machine = self.machine
+        async with (
+            self._streams,
+            open_program(machine.qmp, machine.agent, argv, terminal=terminal) as stream,
+        ):
+            yield stream
+
+    async def qmp(self, command: str, /, **arguments: object) -> object:
+        """Run a command of QEMU's monitor and return what it returns.
+
+        Raises:
+            QMPCommandError: QEMU refuses.
+            MachineDiedError: QEMU has ended.
+        """
+        return await self.machine.qmp.execute(command, **arguments)
+
+    async def pause(self) -> None:
+        """Stop the guest's CPUs."""
+        await self.machine.pause()
+
+    async def resume(self) -> None:
+        """Let the guest's CPUs go on."""
+        await self.machine.resume()
+
+    async def set_link(self, interface: str, *, up: bool) -> None:
+        """Plug or pull an interface's cable, as the guest sees it."""
+        await self.machine.set_link(interface, up=up)
+
+    async def wait_console_text(self, pattern: str, *, since: int) -> tuple[str, int]:
+        """Wait until the console prints what matches; return it and the position behind.
+
+        Raises:
+            MachineError: The console ended first.
+        """
+        console = self.machine.console
+        found = await console.wait_for_text(pattern, since=since)
+        return found, console.position
+
+    async def console_tail(self, lines: int = 20) -> tuple[str, ...]:
+        """Return the console's last lines; empty when it does not run."""
+        await trio.lowlevel.checkpoint()
+        return self._machine.console.tail(lines) if self._machine else ()
+
+    async def diagnose(self) -> str:
+        """Say what is wrong with it when it does not answer in time; empty if nothing is known."""
+        if self.reason() or self._machine is None:
+            return self.reason()
+        with trio.move_on_after(DIAGNOSIS):
+            try:
+                await self._machine.qmp.execute("query-status")
+            except NetlabError as error:
+                return error.message
+            return self._machine.status_reason() if self._machine else self.reason()
+        return "QEMU does not answer its monitor"
 
     async def start(self) -> None:
         """Let a node that is stopped or failed boot again; nothing happens when it runs.

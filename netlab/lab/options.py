@@ -16,11 +16,13 @@ class Options:
         accel: Overrides what the topology asks for, or None.
         max_workers: How many machines boot at once, or None for twice the CPUs, at least four.
         overcommit: Start although there is not enough memory.
+        wait_memory: Rather than refuse, wait until other labs have ended and there is enough.
     """
 
     accel: Accel | None = None
     max_workers: int | None = None
     overcommit: bool = False
+    wait_memory: bool = False
 
     @property
     def slots(self) -> int:

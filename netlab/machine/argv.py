@@ -17,6 +17,10 @@ from netlab.plan.model import InterfacePlan, NodePlan, Wire
 FIRST_DESCRIPTOR = 10
 """Below are the standard ones and room for what a launcher may need."""
 
+SERIAL_BUS = "serial0.0"
+AGENT_PORT = "agent0"
+"""QEMU's names of the bus of virtio ports, and of the port that the guest agent has."""
+
 FIRST_DISK_SLOT = 0x08
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
@@ -180,7 +184,8 @@ def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
         ("-chardev", f"socket,id=agent,fd={channels.agent}"),
         (
             "-device",
-            "virtserialport,id=agent0,bus=serial0.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0",
+            f"virtserialport,id={AGENT_PORT},bus={SERIAL_BUS},nr=1,chardev=agent,"
+            "name=org.qemu.guest_agent.0",
         ),
     )
 

@@ -9,6 +9,7 @@ import trio
 
 from netlab.errors import MachineError
 from netlab.machine.agent import Agent
+from netlab.machine.argv import AGENT_PORT
 from netlab.machine.console import Console
 from netlab.machine.qmp import QMP, Event
 
@@ -88,7 +89,7 @@ class Health:
             self._fail(FATAL_STATES["guest-panicked"])
         elif event.name == "RESET":
             self._restart()
-        elif event.name == "VSERPORT_CHANGE" and event.data.get("open") is False:
+        elif event.name == "VSERPORT_CHANGE" and event.data == {"id": AGENT_PORT, "open": False}:
             # The agent has closed its end: what it was asked it will not answer.
             self.agent.interrupt()
         if event.name in {"STOP", "RESUME", "RESET", "SUSPEND", "WAKEUP", "GUEST_PANICKED"}:

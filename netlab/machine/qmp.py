@@ -12,6 +12,8 @@ Commands run concurrently and are told apart by their ids. Facts: docs/interop/q
 
 from __future__ import annotations
 
+import socket
+from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -99,6 +101,14 @@ class Events:
             self._sender.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A command on its way, with a descriptor that goes along, or None."""
+
+    data: bytes
+    descriptor: int | None
+
+
 class _Call:
     """A command whose answer is awaited."""
 
@@ -116,7 +126,7 @@ class QMP:
         self._explain = explain
         self._lines = LineReader(stream, limit=LINE_LIMIT, error=QMPProtocolError)
         # A queue, so that a cancelled caller never leaves half a message on the wire.
-        self._outbox, self._to_send = trio.open_memory_channel[bytes](64)
+        self._outbox, self._to_send = trio.open_memory_channel[_Message](64)
         self._calls: dict[int, _Call] = {}
         self._issued = 0
         self._subscriptions: set[Events] = set()
@@ -137,13 +147,29 @@ class QMP:
         message: dict[str, object] = {"execute": command}
         if arguments:
             message["arguments"] = arguments
+        return await self._call(message)
+
+    async def give_descriptor(self, name: str, descriptor: int) -> None:
+        """Give QEMU a copy of one of our descriptors, under a name for a later command.
+
+        Args:
+            name: What ``fd`` of that command says (``getfd`` of QMP).
+            descriptor: Stays ours.
+
+        Raises:
+            QMPError: As of :meth:`execute`.
+        """
+        await self._call({"execute": "getfd", "arguments": {"fdname": name}}, descriptor)
+
+    async def _call(self, message: dict[str, object], descriptor: int | None = None) -> object:
         call = _Call()
         self._issued += 1
         identifier = self._issued
         self._calls[identifier] = call
         try:
             if self._end is None:
-                await self._outbox.send(encode({**message, "id": identifier}))
+                data = encode({**message, "id": identifier})
+                await self._outbox.send(_Message(data, descriptor))
                 await call.done.wait()
         finally:
             del self._calls[identifier]
@@ -190,10 +216,20 @@ class QMP:
 
     async def run_writer(self) -> None:
         """Send what is in the queue until the connection ends."""
-        async for data in self._to_send:
+        async for message in self._to_send:
             # The reader finds the end as well, after the answers that came before it.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._stream.send_all(data)
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+                await self._send(message)
+
+    async def _send(self, message: _Message) -> None:
+        if message.descriptor is not None and isinstance(self._stream, trio.SocketStream):
+            # It travels with the first byte (unix(7)); the stream sends the rest.
+            rights = array("i", [message.descriptor])
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+            sent = await self._stream.socket.sendmsg([message.data], ancillary)
+            await self._stream.send_all(message.data[sent:])
+        else:
+            await self._stream.send_all(message.data)
 
     async def _receive(self) -> dict[str, object] | None:
         line = b""

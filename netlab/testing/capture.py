@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 import struct
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
-
-import trio
+from typing import Any, final
 
 from netlab.errors import MissingFeatureError
+from netlab.lab.access import LabAccess
+from netlab.lab.frames import SNAPSHOT, Frame
 from netlab.scopes import open_background
-
-if TYPE_CHECKING:
-    from netlab.lab.lab import Lab
-
-SNAPSHOT = 65535 + 18
-"""Bytes of the longest frame that is kept: the largest MTU, an Ethernet header and a VLAN tag."""
 
 LIMIT = 256 * 1024 * 1024
 """Bytes of all frames together; what comes behind is counted and not kept."""
@@ -29,14 +21,6 @@ _PCAP = struct.Struct("<IHHiIII")
 _RECORD = struct.Struct("<IIII")
 _MAGIC_NANOSECONDS = 0xA1B23C4D
 _ETHERNET = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame: when it passed, in nanoseconds since the epoch, and its bytes."""
-
-    time: int
-    data: bytes
 
 
 @final
@@ -53,13 +37,13 @@ class Capture:
     missed: int = 0
     _size: int = 0
 
-    def add(self, data: bytes) -> None:
-        """Keep a frame that passes now."""
-        if self._size + len(data) > LIMIT:
+    def add(self, frame: Frame) -> None:
+        """Keep a frame."""
+        if self._size + len(frame.data) > LIMIT:
             self.missed += 1
             return
-        self._size += len(data)
-        self.frames.append(Frame(time.time_ns(), data))
+        self._size += len(frame.data)
+        self.frames.append(frame)
 
     def write(self, path: str | Path) -> Path:
         """Write a pcap file, which tcpdump, tshark and Wireshark read; return its path.
@@ -93,7 +77,7 @@ class Capture:
 
 
 @asynccontextmanager
-async def open_capture(lab: Lab, interface: str) -> AsyncGenerator[Capture]:
+async def open_capture(lab: LabAccess, interface: str) -> AsyncGenerator[Capture]:
     """Capture what passes a tap or a bridge of a lab while the block runs.
 
     Args:
@@ -104,25 +88,15 @@ async def open_capture(lab: Lab, interface: str) -> AsyncGenerator[Capture]:
         UnknownNameError: There is none of that name.
     """
     capture = Capture()
-    descriptor = await lab.sandbox.open_capture(interface)
-    with socket.socket(fileno=descriptor) as plain:
-        plain.setblocking(False)  # noqa: FBT003 # the standard library's
-        frames = trio.socket.from_stdlib_socket(plain)
+    async with lab.open_frames(interface) as frames:
 
         async def read() -> None:
             while True:
-                capture.add(await frames.recv(SNAPSHOT))
+                capture.add(await frames.receive())
 
         async with open_background() as tasks:
             tasks.start_soon(read)
             yield capture
-            # What has passed before the block's end is in the socket's buffer, and counts.
-            _drain(plain, capture)
-
-
-def _drain(frames: socket.socket, capture: Capture) -> None:
-    try:
-        while True:
-            capture.add(frames.recv(SNAPSHOT, socket.MSG_DONTWAIT))
-    except BlockingIOError:
-        return
+        # What has passed before the block's end counts.
+        for frame in await frames.drain():
+            capture.add(frame)

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import trio
-
-from netlab.errors import MachineError, NetlabError, WaitError
-from netlab.lab.node import Node
-from netlab.machine.agent import Agent, Result
-from netlab.scopes import open_tasks
+from netlab.errors import WaitError
+from netlab.lab.access import NodeAccess
+from netlab.machine.agent import Result
+from netlab.machine.output import Output
 from netlab.testing.waiting import Limit, within
 
-Output = Callable[[str, bytes], None]
-"""Takes a stream's name, ``stdout`` or ``stderr``, and what came on it."""
-
-DIAGNOSIS = 0.2
-"""Seconds that a machine gets to show a sign of life once its command is late."""
-
 _IN_FOLDER = 'cd -- "$1" && shift && exec "$@"'
-
-_STREAM_FOLDER = (
-    'd=$(mktemp -d /tmp/netlab.XXXXXX) && : >"$d/stdout" && : >"$d/stderr" && echo "$d"'
-)
-_STREAM = 'd=$1; shift; exec "$@" >"$d/stdout" 2>"$d/stderr"'
-_FIRST_READ, _LONGEST_READ = 0.01, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +70,7 @@ class Outcome:
         return (self.stdout + self.stderr).strip() or None
 
 
-async def execute(node: Node, command: Command, limit: Limit) -> Outcome:
+async def execute(node: NodeAccess, command: Command, limit: Limit) -> Outcome:
     """Run a command to its end.
 
     Raises:
@@ -93,16 +79,17 @@ async def execute(node: Node, command: Command, limit: Limit) -> Outcome:
     """
 
     async def give_up() -> WaitError:
-        reason = await diagnose(node) or "it still runs"
+        reason = await node.diagnose() or "it still runs"
         message = f"{node.plan.name}: `{command}` did not end within {limit.seconds:.3g} s"
-        return WaitError(f"{message}: {reason}", evidence=_console(node))
+        console = "\n".join(await node.console_tail(5))
+        return WaitError(f"{message}: {reason}", evidence=console or None)
 
     async with within(limit, give_up):
         return await run(node, command)
     raise AssertionError("unreachable")
 
 
-async def run(node: Node, command: Command) -> Outcome:
+async def run(node: NodeAccess, command: Command) -> Outcome:
     """Run a command to its end, inside a wait that has a deadline.
 
     A node that boots is waited for; one that was ended is an error.
@@ -112,91 +99,15 @@ async def run(node: Node, command: Command) -> Outcome:
     """
     if node.state not in {"stopped", "failed"}:
         await node.wait_ready()
-    result = await _run(node, command)
+    result = await node.execute(
+        command.words(),
+        stdin=command.stdin,
+        environment=command.environment,
+        output=command.output,
+    )
     return Outcome(
         status=result.status,
         stdout=result.stdout.decode(errors="replace"),
         stderr=result.stderr.decode(errors="replace"),
         raw=result,
     )
-
-
-async def _run(node: Node, command: Command) -> Result:
-    if command.output is None:
-        return await node.execute(
-            command.words(), stdin=command.stdin, environment=command.environment
-        )
-    # What the agent itself collects comes at the end, and at most 16 MiB of it.
-    return await _stream(node, command, command.output)
-
-
-async def _stream(node: Node, command: Command, output: Output) -> Result:
-    made = await node.execute(("/bin/sh", "-c", _STREAM_FOLDER))
-    folder = made.stdout.decode().strip()
-    if made.status != 0 or not folder:
-        raise MachineError(
-            f"{node.plan.name}: no folder for a command's output can be made",
-            evidence=made.stderr.decode(errors="replace"),
-        )
-    try:
-        return await _follow(node, command, folder, output)
-    finally:
-        with trio.move_on_after(DIAGNOSIS, shield=True):
-            await _quietly(lambda: node.execute(("rm", "-rf", "--", folder)))
-
-
-async def _follow(node: Node, command: Command, folder: str, output: Output) -> Result:
-    agent = node.machine.agent
-    ended = trio.Event()
-    words = ("/bin/sh", "-c", _STREAM, "sh", folder, *command.words())
-    # Left when both readers have seen what was written before the command ended.
-    async with open_tasks() as readers:
-        for name in ("stdout", "stderr"):
-            readers.start_soon(_tell, agent, f"{folder}/{name}", output, ended)
-        result = await node.execute(words, stdin=command.stdin, environment=command.environment)
-        ended.set()
-    return result
-
-
-async def _tell(agent: Agent, path: str, output: Output, ended: trio.Event) -> None:
-    pause = _FIRST_READ
-    name = path.rpartition("/")[2]
-    async with agent.open_file(path, "r") as file:
-        while True:
-            last = ended.is_set()
-            before = pause
-            async for chunk in file:
-                output(name, chunk)
-                pause = _FIRST_READ
-            if last:
-                return
-            pause = min(before * 1.5, _LONGEST_READ)
-            await trio.sleep(pause)
-
-
-async def diagnose(node: Node) -> str:
-    """Say what is wrong with a machine that does not answer in time; empty if nothing is known."""
-    if node.reason():
-        return node.reason()
-    with trio.move_on_after(DIAGNOSIS):
-        try:
-            await node.machine.qmp.execute("query-status")
-        except NetlabError as error:
-            return error.message
-        return node.machine.status_reason()
-    return "QEMU does not answer its monitor"
-
-
-def _console(node: Node) -> str | None:
-    try:
-        return "\n".join(node.machine.console.tail(5)) or None
-    except NetlabError:
-        return None
-
-
-async def _quietly(action: Callable[[], Awaitable[object]]) -> None:
-    try:
-        await action()
-    except NetlabError:
-        # The command's own end is what matters; the folder goes with the guest.
-        return

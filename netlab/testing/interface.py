@@ -10,7 +10,7 @@ from netlab.plan.model import InterfacePlan
 from netlab.sandbox.sandbox import Counters
 
 if TYPE_CHECKING:
-    from netlab.lab.lab import Lab
+    from netlab.lab.access import LabAccess
     from netlab.testing.node import NodeDriver
 
 
@@ -45,7 +45,7 @@ class InterfaceDriver:
         plan: What it is.
     """
 
-    def __init__(self, lab: Lab, node: NodeDriver, plan: InterfacePlan) -> None:
+    def __init__(self, lab: LabAccess, node: NodeDriver, plan: InterfacePlan) -> None:
         self.plan = plan
         self._lab = lab
         self._node = node
@@ -82,7 +82,7 @@ class InterfaceDriver:
 
     async def host(self) -> Counters:
         """Return what went through its tap: ``rx`` is what the guest sent."""
-        return (await self._lab.sandbox.counters())[self.plan.tap]
+        return (await self._lab.counters())[self.plan.tap]
 
     async def up(self) -> None:
         """Switch it on in the guest."""

@@ -12,8 +12,9 @@ from typing import Any, cast, final
 import trio
 
 from netlab.errors import CheckError, CommandError, UnknownNameError, WaitError
-from netlab.lab.lab import Lab
+from netlab.lab.access import LabAccess
 from netlab.plan.model import SegmentPlan
+from netlab.plan.segments import find_node, find_segment
 from netlab.scopes import open_tasks
 from netlab.testing.capture import Capture, open_capture
 from netlab.testing.conditions import Parts, polling_condition
@@ -39,7 +40,7 @@ class LinkDriver:
         plan: What it is.
     """
 
-    def __init__(self, lab: Lab, plan: SegmentPlan) -> None:
+    def __init__(self, lab: LabAccess, plan: SegmentPlan) -> None:
         self.plan = plan
         self._lab = lab
 
@@ -73,7 +74,7 @@ class LabDriver:
         parts: The parts of the test that named some.
     """
 
-    def __init__(self, lab: Lab, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, lab: LabAccess, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.lab = lab
         self.timeout = timeout
         self.parts = Parts()
@@ -89,8 +90,7 @@ class LabDriver:
         Raises:
             UnknownNameError: There is none.
         """
-        self.lab[name]
-        return self.nodes[name]
+        return self.nodes[find_node(self.lab.plan, name).name]
 
     def __iter__(self) -> Iterator[NodeDriver]:
         return iter(self.nodes.values())
@@ -122,7 +122,7 @@ class LabDriver:
         Raises:
             UnknownNameError: They share none, or several.
         """
-        return LinkDriver(self.lab, self.lab.find_segment(first, second))
+        return LinkDriver(self.lab, find_segment(self.lab.plan, first, second))
 
     def vlan(self, number: int) -> LinkDriver:
         """Return the segment of a vlan.

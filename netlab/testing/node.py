@@ -12,13 +12,15 @@ the lab's default, and the caller's own deadline (``trio.fail_after``) always co
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import final
 
 import trio
 
 from netlab.errors import UnknownNameError, WaitError
+from netlab.machine.streams import ProgramStream, Terminal
+from netlab.testing.forward import open_forward
 from netlab.testing.interface import InterfaceDriver
 from netlab.testing.services import ServiceVerbs
 from netlab.testing.transfer import copy_from, copy_to
@@ -84,11 +86,11 @@ class NodeDriver(ServiceVerbs):
 
     async def pause(self) -> None:
         """Stop the guest's CPUs."""
-        await self.node.machine.pause()
+        await self.node.pause()
 
     async def resume(self) -> None:
         """Let the guest's CPUs go on."""
-        await self.node.machine.resume()
+        await self.node.resume()
 
     async def block(self, *interfaces: str) -> None:
         """Pull the cables of these interfaces, or of all: the guest loses its carrier."""
@@ -125,6 +127,38 @@ class NodeDriver(ServiceVerbs):
         async with within(*self._late(f"{source} was not on the host", timeout)):
             await copy_from(self.node, source, Path(target))
 
+    def forward_port(
+        self, guest_port: int, host_port: int = 0, *, address: str = "127.0.0.1"
+    ) -> AbstractAsyncContextManager[int]:
+        """Make one of the guest's TCP ports one of the host's loopback; yields its number there.
+
+        At most 14 connections at once; the next ones wait. The guest needs ``nc``.
+
+        Args:
+            guest_port: In the guest.
+            host_port: On the host; 0 for any that is free.
+            address: The guest's address that the port is at.
+
+        Raises:
+            InputError: The port on the host cannot be had.
+        """
+        return open_forward(self.node, guest_port, host_port, address)
+
+    def open_stream(
+        self, command: str | Sequence[str], *, terminal: Terminal | None = None
+    ) -> AbstractAsyncContextManager[ProgramStream]:
+        """Run a command and speak with it while it runs; leaving the block ends it.
+
+        Args:
+            command: A line for the guest's ``/bin/sh``, or a program with its arguments.
+            terminal: The terminal that it gets, or None: it reads and writes plain bytes then.
+
+        Raises:
+            MachineError: The machine failed, died or is stopped.
+        """
+        argv = ("/bin/sh", "-c", command) if isinstance(command, str) else tuple(command)
+        return self.node.open_stream(argv, terminal=terminal)
+
     async def qmp(self, command: str, /, **arguments: object) -> object:
         """Run a command of QEMU's monitor and return what it returns.
 
@@ -132,7 +166,7 @@ class NodeDriver(ServiceVerbs):
             QMPCommandError: QEMU refuses.
             MachineDiedError: QEMU has ended.
         """
-        return await self.node.machine.qmp.execute(command, **arguments)
+        return await self.node.qmp(command, **arguments)
 
     def interface(self, name: str) -> InterfaceDriver:
         """Return one of its interfaces.
@@ -148,4 +182,4 @@ class NodeDriver(ServiceVerbs):
 
     async def _set_links(self, interfaces: Sequence[str], *, up: bool) -> None:
         for interface in interfaces or [each.name for each in self.node.plan.interfaces]:
-            await self.node.machine.set_link(interface, up=up)
+            await self.node.set_link(interface, up=up)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import trio
-
 from netlab.errors import AgentCommandError, CheckError, CommandError, WaitError
 from netlab.testing import probes
 from netlab.testing.commands import Outcome
@@ -78,17 +76,15 @@ class ServiceVerbs(Verbs):
             MachineError: The machine ended first.
         """
         await self._wait_machine(timeout)
-        console = self.node.machine.console
         limit = make_limit(timeout, self.timeout)
 
         async def give_up() -> WaitError:
-            await trio.lowlevel.checkpoint()
             message = f"{self.name}: {pattern!r} was not on the console within"
-            return WaitError(f"{message} {limit.seconds:.3g} s", evidence="\n".join(console.tail()))
+            console = "\n".join(await self.node.console_tail())
+            return WaitError(f"{message} {limit.seconds:.3g} s", evidence=console or None)
 
         async with within(limit, give_up):
-            found = await console.wait_for_text(pattern, since=self._seen)
-            self._seen = console.position
+            found, self._seen = await self.node.wait_console_text(pattern, since=self._seen)
             return found
         raise AssertionError("unreachable")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from netlab.errors import AgentCommandError, CommandError, InputError, MachineError
-from netlab.lab.node import Node
+from netlab.lab.access import NodeAccess
 
 CHUNK = 256 * 1024
 """Bytes read from a host's file at once."""
@@ -26,7 +26,7 @@ CLEAN_UP = 0.5
 """Seconds for removing a temporary file in the guest."""
 
 
-async def copy_to(node: Node, source: Path, target: str) -> None:
+async def copy_to(node: NodeAccess, source: Path, target: str) -> None:
     """Copy a file or a folder of the host to a path in the guest; permissions come along.
 
     Args:
@@ -51,7 +51,7 @@ async def copy_to(node: Node, source: Path, target: str) -> None:
         raise InputError(f"{source}: there is no such file or folder")
 
 
-async def copy_from(node: Node, source: str, target: Path) -> None:
+async def copy_from(node: NodeAccess, source: str, target: Path) -> None:
     """Copy a file or a folder of the guest to a path on the host.
 
     It appears there when it is complete.
@@ -79,11 +79,11 @@ async def copy_from(node: Node, source: str, target: Path) -> None:
         await trio.Path(part).replace(target)
 
 
-async def _send_file(node: Node, source: Path, target: str) -> None:
+async def _send_file(node: NodeAccess, source: Path, target: str) -> None:
     try:
         async with (
             await trio.open_file(source, "rb") as content,
-            node.machine.agent.open_file(target, "w") as file,
+            node.open_file(target, "w") as file,
         ):
             while chunk := await content.read(CHUNK):
                 await file.write(chunk)
@@ -91,10 +91,10 @@ async def _send_file(node: Node, source: Path, target: str) -> None:
         raise CommandError(f"{node.plan.name}: {target} cannot be written: {error}") from error
 
 
-async def _receive_file(node: Node, source: str, target: Path) -> None:
+async def _receive_file(node: NodeAccess, source: str, target: Path) -> None:
     try:
         async with (
-            node.machine.agent.open_file(source, "r") as file,
+            node.open_file(source, "r") as file,
             await trio.open_file(target, "wb") as content,
         ):
             async for chunk in file:
@@ -103,7 +103,7 @@ async def _receive_file(node: Node, source: str, target: Path) -> None:
         raise CommandError(f"{node.plan.name}: {source} cannot be read: {error}") from error
 
 
-async def _send_tree(node: Node, source: Path, target: str) -> None:
+async def _send_tree(node: NodeAccess, source: Path, target: str) -> None:
     with tempfile.TemporaryDirectory(prefix="netlab-copy-") as name:
         archive = Path(name) / "tar"
         await trio.to_thread.run_sync(_pack, source, archive)
@@ -113,7 +113,7 @@ async def _send_tree(node: Node, source: Path, target: str) -> None:
             await _check(node, ("tar", "-xf", path, "-C", target))
 
 
-async def _receive_tree(node: Node, source: str, archive: Path, target: Path) -> None:
+async def _receive_tree(node: NodeAccess, source: str, archive: Path, target: Path) -> None:
     async with _guest_file(node) as path:
         await _check(node, ("tar", "-cf", path, "-C", source, "."))
         await _receive_file(node, path, archive)
@@ -125,7 +125,7 @@ async def _receive_tree(node: Node, source: str, archive: Path, target: Path) ->
 
 
 @asynccontextmanager
-async def _guest_file(node: Node) -> AsyncGenerator[str]:
+async def _guest_file(node: NodeAccess) -> AsyncGenerator[str]:
     """Make an empty temporary file in the guest; it is gone afterwards."""
     path = (await _check(node, ("mktemp", "/tmp/netlab.XXXXXX"))).strip()
     try:
@@ -139,7 +139,7 @@ async def _guest_file(node: Node) -> AsyncGenerator[str]:
                 path = ""
 
 
-async def _check(node: Node, argv: tuple[str, ...]) -> str:
+async def _check(node: NodeAccess, argv: tuple[str, ...]) -> str:
     result = await node.execute(argv)
     if result.status != 0:
         output = (result.stdout + result.stderr).decode(errors="replace").strip()

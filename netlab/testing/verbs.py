@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 import trio
 
 from netlab.errors import CommandError, WaitError, describe_status
-from netlab.lab.lab import Lab
-from netlab.lab.node import Node
-from netlab.testing.commands import Command, Outcome, Output, diagnose, execute, run
+from netlab.lab.access import LabAccess, NodeAccess
+from netlab.machine.output import Output
+from netlab.testing.commands import Command, Outcome, execute, run
 from netlab.testing.waiting import Limit, Seen, make_limit, poll, within
 
 T = TypeVar("T")
@@ -26,12 +25,12 @@ class Verbs:
         timeout: Seconds that a verb waits when nobody says how long.
     """
 
-    def __init__(self, lab: Lab, node: Node, timeout: float) -> None:
+    def __init__(self, lab: LabAccess, node: NodeAccess, timeout: float) -> None:
         self.node = node
         self.name = node.plan.name
         self.timeout = timeout
         self._lab = lab
-        self._seen = 0
+        self._seen = node.console_start
 
     async def execute(
         self,
@@ -172,7 +171,7 @@ class Verbs:
         self, what: str, look: Callable[[], Awaitable[Seen[T]]], timeout: float | None
     ) -> T:
         limit = make_limit(timeout, self.timeout)
-        return await poll(f"{self.name}: {what}", look, limit, partial(diagnose, self.node))
+        return await poll(f"{self.name}: {what}", look, limit, self.node.diagnose)
 
 
 def _describe(outcome: Outcome) -> str:

@@ -9,6 +9,7 @@ from netlab import Lab, load, open_lab, resolve
 from netlab.errors import MissingFeatureError, NotReadyError, UnknownNameError
 from netlab.machine.accel import AccelChoice
 from netlab.machine.agent import Result
+from netlab.plan.segments import find_segment
 from netlab.topology.load import loads
 from tests.lab.conftest import TOPOLOGIES
 
@@ -28,7 +29,7 @@ async def test_the_ring_converges_and_heals_when_a_cable_is_pulled() -> None:
         with trio.fail_after(120):
             await lab.wait_ready()
             await wait_until_succeeds(lab, "r1", "ping", "-c1", "-W1", "r4")
-            segment = lab.find_segment("r1", "r2")
+            segment = find_segment(lab.plan, "r1", "r2")
             await lab.set_link(segment, up=False)
             carrier = await lab["r1"].execute(["cat", "/sys/class/net/eth1/carrier"])
             assert carrier.stdout == b"0\n"
@@ -46,7 +47,7 @@ async def test_names_that_are_not_there_are_refused_with_those_that_are(pair: Pa
         with pytest.raises(UnknownNameError, match="its nodes: a, b"):
             lab["c"]
         with pytest.raises(UnknownNameError, match="share none"):
-            lab.find_segment("a:eth9", "b")
+            find_segment(lab.plan, "a:eth9", "b")
         with pytest.raises(NotReadyError, match="a is"):
             await lab["a"].execute(["true"])
 

@@ -16,12 +16,11 @@ from netlab.lab.capacity import (
     OVERHEAD,
     check_capacity,
     memory_available,
-    memory_promised,
 )
 from netlab.lab.events import EventLog
-from netlab.lab.folders import lab_folders, take_lock
+from netlab.lab.folders import promises_folder
+from netlab.lab.promises import memory_promised, open_promise
 from netlab.lab.records import from_record, to_record
-from netlab.plan.codec import to_json
 from netlab.plan.model import NodePlan, Plan
 from netlab.scopes import open_tasks
 
@@ -166,24 +165,54 @@ def test_a_host_without_cgroup_version_2_is_measured_by_the_kernels_estimate() -
     assert memory_available() > 0
 
 
-def test_what_other_labs_were_promised_is_not_available(
+async def test_what_other_labs_were_promised_is_not_available(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
-    folders = lab_folders("other")
-    lock = take_lock(folders)
-    assert lock is not None
-    folders.plan.write_text(to_json(replace(PLAN, lab="other")))
-    assert memory_promised("mine") == 128 + OVERHEAD
-    assert memory_promised("other") == 0
-    # A process that uses more than that has been given what it was promised.
-    folders.about.write_text(json.dumps({"pid": 4711}))
     proc = tmp_path / "proc"
-    for pid, pages, children in ((4711, 10, "4712"), (4712, 25600, "")):
-        (proc / f"{pid}/task/{pid}").mkdir(parents=True)
-        (proc / f"{pid}/statm").write_text(f"99999 {pages} 0 1 0 1 0\n")
-        (proc / f"{pid}/task/{pid}/children").write_text(children)
-    assert memory_promised("mine", proc) == 28 + OVERHEAD
-    os.close(lock)
-    assert memory_promised("mine") == 0
+    pid = os.getpid()
+    async with open_promise(PLAN, wait=False):
+        assert memory_promised(proc) == 128 + OVERHEAD
+        # A process that uses more than that has been given what it was promised.
+        for number, pages, children in ((pid, 10, "4712"), (4712, 25600, "")):
+            (proc / f"{number}/task/{number}").mkdir(parents=True)
+            (proc / f"{number}/statm").write_text(f"99999 {pages} 0 1 0 1 0\n")
+            (proc / f"{number}/task/{number}/children").write_text(children)
+        assert memory_promised(proc) == 28 + OVERHEAD
+        async with open_promise(PLAN, wait=False):
+            assert memory_promised(proc) == 28 + OVERHEAD + 128 + OVERHEAD
+    assert memory_promised(proc) == 0
+
+
+async def test_a_lab_waits_until_another_has_ended_if_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("netlab.lab.promises.memory_available", lambda: 128 + OVERHEAD + 1)
+    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+    order: list[str] = []
+    first, refused = trio.Event(), trio.Event()
+
+    async def begin() -> None:
+        await first.wait()
+        with pytest.raises(CapacityError, match="are available"):
+            await open_promise(PLAN, wait=False).__aenter__()
+        refused.set()
+        async with open_promise(PLAN, wait=True):
+            order.append("second")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(begin)
+        async with open_promise(PLAN, wait=True):
+            first.set()
+            await refused.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            order.append("first")
+    assert order == ["first", "second"]
+    # A lab that dies keeps no promise.
+    died = promises_folder() / "4711-dead"
+    died.write_text('{"pid": 4711, "needed": 1000}')
+    assert memory_promised() == 0
+    assert not died.exists()

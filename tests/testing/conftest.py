@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from netlab import open_lab, resolve
 from netlab.testing import LabDriver
 from netlab.topology.load import loads
+from tests.lab.conftest import home, pair
+
+__all__ = ["home", "pair"]
 
 LIMIT = 120.0
 """Seconds that a verb has at the most, on a host that does other things too."""

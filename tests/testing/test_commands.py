@@ -178,17 +178,21 @@ async def check_interfaces(node: NodeDriver) -> None:
         node.interface("eth9")
 
 
+async def check_verbs(lab: LabDriver, folder: Path) -> None:
+    node = lab["a"]
+    await check_outcomes(node)
+    await check_failures(node)
+    await check_streaming(node)
+    await check_waiting(node)
+    await check_files_ports_and_sockets(node)
+    await check_console(node)
+    await check_interfaces(node)
+    await check_units(node, folder)
+
+
 async def test_a_guest_does_what_it_is_asked(tmp_path: Path) -> None:
     async with open_driver(ONE) as lab:
-        node = lab["a"]
-        await check_outcomes(node)
-        await check_failures(node)
-        await check_streaming(node)
-        await check_waiting(node)
-        await check_files_ports_and_sockets(node)
-        await check_console(node)
-        await check_interfaces(node)
-        await check_units(node, tmp_path)
+        await check_verbs(lab, tmp_path)
 
 
 async def check_late(lab: LabDriver, reason: str) -> None:
@@ -200,47 +204,55 @@ async def check_late(lab: LabDriver, reason: str) -> None:
     assert trio.current_time() - began < 2
 
 
+async def check_deadlines(lab: LabDriver) -> None:
+    node = lab["a"]
+    await check_late(lab, r"a: `sleep 50` did not end within 0.95 s: it still runs")
+    async with node.paused():
+        await check_late(lab, "the machine is paused")
+    assert await node.succeed("echo back") == "back\n"
+    assert node.node.pid is not None
+    os.kill(node.node.pid, signal.SIGSTOP)
+    try:
+        await check_late(lab, "QEMU does not answer its monitor")
+    finally:
+        os.kill(node.node.pid, signal.SIGCONT)
+    assert await node.succeed("echo again") == "again\n"
+    with pytest.raises(MachineError, match="keeps its output open"):
+        await node.succeed("sleep 60 & exit 0")
+    await node.succeed("sleep 60 >/dev/null 2>&1 & exit 0")
+    os.kill(node.node.pid, signal.SIGKILL)
+    with trio.fail_after(5), pytest.raises(MachineDiedError, match="killed by SIGKILL") as died:
+        await node.wait_until_succeeds("false")
+    assert "qemu-system" in str(died.value.evidence)
+    with pytest.raises(MachineError, match="killed by SIGKILL"):
+        await node.succeed("true")
+    await node.start()
+    assert await node.succeed("hostname") == "a\n"
+
+
 async def test_a_deadline_works_whatever_is_stuck() -> None:
     async with open_driver(ONE) as lab:
-        node = lab["a"]
-        await check_late(lab, r"a: `sleep 50` did not end within 0.95 s: it still runs")
-        async with node.paused():
-            await check_late(lab, "the machine is paused")
-        assert await node.succeed("echo back") == "back\n"
-        assert node.node.pid is not None
-        os.kill(node.node.pid, signal.SIGSTOP)
-        try:
-            await check_late(lab, "QEMU does not answer its monitor")
-        finally:
-            os.kill(node.node.pid, signal.SIGCONT)
-        assert await node.succeed("echo again") == "again\n"
-        with pytest.raises(MachineError, match="keeps its output open"):
-            await node.succeed("sleep 60 & exit 0")
-        await node.succeed("sleep 60 >/dev/null 2>&1 & exit 0")
-        os.kill(node.node.pid, signal.SIGKILL)
-        with trio.fail_after(5), pytest.raises(MachineDiedError, match="killed by SIGKILL") as died:
-            await node.wait_until_succeeds("false")
-        assert "qemu-system" in str(died.value.evidence)
-        with pytest.raises(MachineError, match="killed by SIGKILL"):
-            await node.succeed("true")
-        await node.start()
-        assert await node.succeed("hostname") == "a\n"
+        await check_deadlines(lab)
+
+
+async def check_power(lab: LabDriver) -> None:
+    node = lab["a"]
+    await node.shutdown()
+    with pytest.raises(NotReadyError, match="a is stopped: powered off"):
+        await node.wait_until_succeeds("true")
+    await node.start()
+    await node.succeed("touch /tmp/mark")
+    await node.reboot()
+    await node.fail("test -e /tmp/mark")
+    await node.crash()
+    assert node.node.reason() == "crashed, as asked"
+    await node.start()
+    assert await node.qmp("query-name") == {"name": "a"}
 
 
 async def test_power_is_a_tests_to_switch() -> None:
     async with open_driver(ONE) as lab:
-        node = lab["a"]
-        await node.shutdown()
-        with pytest.raises(NotReadyError, match="a is stopped: powered off"):
-            await node.wait_until_succeeds("true")
-        await node.start()
-        await node.succeed("touch /tmp/mark")
-        await node.reboot()
-        await node.fail("test -e /tmp/mark")
-        await node.crash()
-        assert node.node.reason() == "crashed, as asked"
-        await node.start()
-        assert await node.qmp("query-name") == {"name": "a"}
+        await check_power(lab)
 
 
 def make_tree(folder: Path) -> Path:
@@ -261,33 +273,37 @@ def read_tree(tree: Path) -> dict[str, bytes]:
     }
 
 
-async def test_files_and_trees_go_both_ways(tmp_path: Path) -> None:
-    tree = make_tree(tmp_path)
+async def check_files(lab: LabDriver, folder: Path) -> None:
+    tree = make_tree(folder)
     expected = read_tree(tree)
-    big = tmp_path / "big"
+    big = folder / "big"
     big.write_bytes(os.urandom(20 << 20))  # before anything runs
+    node = lab["a"]
+    await node.copy_to(tree, "/root/made/tree")
+    assert await node.succeed("/root/made/tree/run.sh") == "ran\n"
+    await node.copy_from("/root/made/tree", folder / "back")
+    assert read_tree(folder / "back") == expected
+    assert (folder / "back/link").readlink() == Path("deep/er/file")
+    await node.copy_to(big, "/root/big")
+    await node.copy_from("/root/big", folder / "again")
+    assert (folder / "again").read_bytes() == big.read_bytes()
+    with pytest.raises(CommandError, match=r"/none cannot be read: .*No such file"):
+        await node.copy_from("/none", folder / "none")
+    with pytest.raises(InputError, match="no such file"):
+        await node.copy_to(folder / "none", "/root/none")
+    with pytest.raises(CommandError, match="a: mkdir failed"):
+        await node.copy_to(tree, "/proc/nothing/here")
+    # What a guest sends is not believed.
+    await node.succeed(
+        "mkdir /root/evil; cd /root/evil; ln -s /etc inner",
+    )
+    await node.copy_from("/root/evil", folder / "evil")
+    assert (folder / "evil/inner").is_symlink()
+    assert sorted(path.name for path in folder.iterdir()) == [  # noqa: ASYNC240
+        "again", "back", "big", "evil", "tree",
+    ]  # fmt: skip
+
+
+async def test_files_and_trees_go_both_ways(tmp_path: Path) -> None:
     async with open_driver(ONE) as lab:
-        node = lab["a"]
-        await node.copy_to(tree, "/root/made/tree")
-        assert await node.succeed("/root/made/tree/run.sh") == "ran\n"
-        await node.copy_from("/root/made/tree", tmp_path / "back")
-        assert read_tree(tmp_path / "back") == expected
-        assert (tmp_path / "back/link").readlink() == Path("deep/er/file")
-        await node.copy_to(big, "/root/big")
-        await node.copy_from("/root/big", tmp_path / "again")
-        assert (tmp_path / "again").read_bytes() == big.read_bytes()
-        with pytest.raises(CommandError, match=r"/none cannot be read: .*No such file"):
-            await node.copy_from("/none", tmp_path / "none")
-        with pytest.raises(InputError, match="no such file"):
-            await node.copy_to(tmp_path / "none", "/root/none")
-        with pytest.raises(CommandError, match="a: mkdir failed"):
-            await node.copy_to(tree, "/proc/nothing/here")
-        # What a guest sends is not believed.
-        await node.succeed(
-            "mkdir /root/evil; cd /root/evil; ln -s /etc inner",
-        )
-        await node.copy_from("/root/evil", tmp_path / "evil")
-        assert (tmp_path / "evil/inner").is_symlink()
-        assert sorted(path.name for path in tmp_path.iterdir()) == [  # noqa: ASYNC240
-            "again", "back", "big", "evil", "tree",
-        ]  # fmt: skip
+        await check_files(lab, tmp_path)

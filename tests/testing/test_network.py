@@ -31,39 +31,41 @@ async def test_a_ring_heals() -> None:
         await lab.wait_until_converged()
 
 
+async def check_pair(lab: LabDriver, folder: Path) -> None:
+    assert await lab.ping_matrix() == {"a": {"b": True}, "b": {"a": True}}
+    await lab.assert_reachable("a", "b")
+    with pytest.raises(CheckError, match="a reaches b"):
+        await lab.assert_unreachable("a", "b")
+    assert await lab.path("a", "b") == ["b"]
+    assert await lab.throughput("a", "b", seconds=1) > 1_000_000
+    async with lab.capture("a", "b") as capture:
+        await lab["a"].succeed("ping -c1 -s 77 b")
+    echoes = [frame for frame in capture.frames if len(frame.data) == 14 + 20 + 8 + 77]
+    assert len(echoes) == 2
+    assert [packet.sprintf("%ICMP.type%") for packet in capture.scapy() if "ICMP" in packet] == [
+        "echo-request",
+        "echo-reply",
+    ]
+    written = capture.write(folder / "pair.pcap")
+    await lab["b"].copy_to(written, "/tmp/pair.pcap")
+    read = await lab["b"].succeed("tcpdump -nr /tmp/pair.pcap icmp 2>/dev/null")
+    assert read.count("length 85") == 2
+    async with lab.link("a", "b").down():
+        await lab.assert_unreachable("a", "b")
+        with pytest.raises(CheckError, match="b does not reach a"):
+            await lab.assert_reachable("b", "a")
+        with pytest.raises(WaitError, match=r"had not converged within .* does not reach"):
+            await lab.wait_until_converged(timeout=3)
+    await lab.wait_until_converged()
+    with pytest.raises(UnknownNameError):
+        lab.link("a", "c")
+    with pytest.raises(UnknownNameError, match="there is no vlan 3"):
+        lab.vlan(3)
+
+
 async def test_a_pair_is_measured_captured_and_cut(tmp_path: Path) -> None:
     async with open_driver() as lab:
-        assert await lab.ping_matrix() == {"a": {"b": True}, "b": {"a": True}}
-        await lab.assert_reachable("a", "b")
-        with pytest.raises(CheckError, match="a reaches b"):
-            await lab.assert_unreachable("a", "b")
-        assert await lab.path("a", "b") == ["b"]
-        assert await lab.throughput("a", "b", seconds=1) > 1_000_000
-        async with lab.capture("a", "b") as capture:
-            await lab["a"].succeed("ping -c1 -s 77 b")
-        echoes = [frame for frame in capture.frames if len(frame.data) == 14 + 20 + 8 + 77]
-        assert len(echoes) == 2
-        assert [
-            packet.sprintf("%ICMP.type%") for packet in capture.scapy() if "ICMP" in packet
-        ] == [
-            "echo-request",
-            "echo-reply",
-        ]
-        written = capture.write(tmp_path / "pair.pcap")
-        await lab["b"].copy_to(written, "/tmp/pair.pcap")
-        read = await lab["b"].succeed("tcpdump -nr /tmp/pair.pcap icmp 2>/dev/null")
-        assert read.count("length 85") == 2
-        async with lab.link("a", "b").down():
-            await lab.assert_unreachable("a", "b")
-            with pytest.raises(CheckError, match="b does not reach a"):
-                await lab.assert_reachable("b", "a")
-            with pytest.raises(WaitError, match=r"had not converged within .* does not reach"):
-                await lab.wait_until_converged(timeout=3)
-        await lab.wait_until_converged()
-        with pytest.raises(UnknownNameError):
-            lab.link("a", "c")
-        with pytest.raises(UnknownNameError, match="there is no vlan 3"):
-            lab.vlan(3)
+        await check_pair(lab, tmp_path)
 
 
 async def test_a_condition_of_the_network_that_breaks_ends_its_block() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 import trio
@@ -91,6 +92,28 @@ async def test_a_wait_gives_up_before_its_callers_deadline_and_says_what_it_saw(
     with pytest.raises(WaitError, match="within 2 s"):
         await poll("r1: it did not come", look, make_limit(2))
     del autojump_clock
+
+
+async def test_a_wait_has_words_although_its_callers_deadline_passed_too() -> None:
+    async def look() -> Seen[bool]:
+        # Both deadlines pass while this process does something else.
+        time.sleep(0.2)  # noqa: ASYNC251
+        await trio.sleep(1)
+        return Seen()
+
+    with pytest.raises(WaitError, match=r"it did not come within 0\.05 s"), trio.fail_after(0.1):
+        await poll("it did not come", look, make_limit(60))
+
+
+async def test_a_wait_that_is_cancelled_is_cancelled() -> None:
+    async def look() -> Seen[bool]:
+        scope.cancel()
+        await trio.sleep(1)
+        return Seen()
+
+    with trio.CancelScope() as scope:
+        await poll("it did not come", look, make_limit(60))
+    assert scope.cancelled_caught
 
 
 async def test_an_agent_that_restarts_is_asked_again_and_a_death_is_not(

@@ -1,0 +1,126 @@
+"""Memory that labs were promised: no MiB is promised twice, whoever starts labs at the same time.
+
+Every lab, in a lab process or in a test's, leaves a file in the user's state folder that says
+how many MiB it may come to use, and holds a lock on it while it lives; the kernel releases the lock
+however its process ends. Who wants to start a lab looks at all of them under one lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from netlab.errors import CapacityError
+from netlab.lab.capacity import check_capacity, memory_available, memory_needed, memory_used
+from netlab.lab.folders import is_held, make_private, promises_folder, try_hold, wait_released
+from netlab.plan.model import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Promise:
+    path: Path
+    pid: int
+    needed: int
+
+
+@asynccontextmanager
+async def open_promise(plan: Plan, *, wait: bool) -> AsyncGenerator[None]:
+    """Have the memory of a plan promised while the block runs.
+
+    Args:
+        plan: What will be started.
+        wait: Whether to wait until other labs have ended, if that helps.
+
+    Raises:
+        CapacityError: There is not enough.
+    """
+    descriptor = None
+    while descriptor is None:
+        try:
+            descriptor = await trio.to_thread.run_sync(_promise, plan)
+        except CapacityError:
+            other = next(iter(_living()), None)
+            if other is None or not wait:
+                raise
+            await trio.to_thread.run_sync(partial(_wait_end, other.path), abandon_on_cancel=True)
+    path, lock = descriptor
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def memory_promised(proc: Path = Path("/proc")) -> int:
+    """Return the MiB that this user's labs were promised and have not come to use yet.
+
+    Args:
+        proc: Where procfs is mounted.
+    """
+    used: dict[int, int] = {}
+    promised = 0
+    for promise in _living():
+        # A process with several labs has used memory once.
+        left = used.setdefault(promise.pid, memory_used(proc, promise.pid))
+        used[promise.pid] = max(0, left - promise.needed)
+        promised += max(0, promise.needed - left)
+    return promised
+
+
+def _promise(plan: Plan) -> tuple[Path, int]:
+    folder = promises_folder()
+    make_private(folder)
+    with _only_one(folder):
+        check_capacity(plan, memory_available() - memory_promised())
+        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        about = {"pid": os.getpid(), "lab": plan.lab, "needed": memory_needed(plan)}
+        os.write(lock, json.dumps(about).encode())
+        try_hold(lock)
+        return path, lock
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Generator[None]:
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        wait_released(lock)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _living() -> list[_Promise]:
+    """The promises of labs that live; what dead ones left is removed."""
+    found: list[_Promise] = []
+    for path in sorted(promises_folder().glob("[0-9]*")):
+        try:
+            about = json.loads(path.read_text())
+            promise = _Promise(path, int(about["pid"]), int(about["needed"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it is just being written, or just ended
+        if is_held(path):
+            found.append(promise)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _wait_end(path: Path) -> None:
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        wait_released(lock)
+    finally:
+        os.close(lock)
