@@ -20,7 +20,7 @@ import trio
 
 from netlab.errors import UnknownNameError, WaitError
 from netlab.testing.interface import InterfaceDriver
-from netlab.testing.services import ServiceVerbs
+from netlab.testing.screen import ScreenVerbs
 from netlab.testing.transfer import copy_from, copy_to
 from netlab.testing.waiting import make_limit, within
 
@@ -29,7 +29,7 @@ CLEAN_UP = 10.0
 
 
 @final
-class NodeDriver(ServiceVerbs):
+class NodeDriver(ScreenVerbs):
     """A node of a lab under test.
 
     Attributes:
