@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 import trio
 
+from netlab import open_lab, resolve
 from netlab.errors import (
     InputError,
     MachineDiedError,
@@ -21,14 +22,20 @@ from netlab.errors import (
     NotReadyError,
     WaitError,
 )
-from netlab.testing import NodeDriver
+from netlab.testing import LabDriver, NodeDriver
 from netlab.testing.keyboard import KEYS
-from tests.testing.conftest import open_driver
+from netlab.topology.load import loads
+from tests.testing.conftest import LIMIT, open_driver
 
 pytestmark = pytest.mark.machines
 
 SHOWN = "name: shown\nnodes: {a: {id: 1, display: std}}\n"
 BOTH = "name: both\nnodes: {a: {id: 1, display: virtio}, b: {id: 2}}\n"
+
+WAITING = """
+name: waiting
+nodes: {a: {id: 1, display: std, run: ["until test -e /tmp/go; do sleep 0.2; done"]}}
+"""
 
 EVERYTHING = string.digits + string.ascii_letters + string.punctuation + " "
 
@@ -174,6 +181,23 @@ async def test_a_screen_is_seen_and_typed_on(
         await check_reading_pictures(node, monkeypatch)
         await check_power(node)
         await check_stuck_and_dead(node, tmp_path)
+
+
+async def test_a_screen_is_there_before_its_node_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_lab(resolve(loads(WAITING))) as lab:
+        node = LabDriver(lab, timeout=LIMIT)["a"]
+        await node.wait_for_screen_text(r"built-in shell")
+        await node.screenshot(tmp_path / "early.png")
+        assert read_size(tmp_path / "early.png") == (720, 400)
+        assert node.node.state == "configuring"
+        with monkeypatch.context() as patched:
+            patched.setenv("PATH", "/nowhere")
+            with pytest.raises(WaitError, match="'shell' was not on the screen within 1 s"):
+                await node.wait_for_screen_text("shell", timeout=1)
+        await node.send_chars("touch /tmp/go\n")
+        await node.wait_ready()
 
 
 def list_qemus_keys(answer: object) -> set[str]:
