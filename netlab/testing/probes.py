@@ -80,8 +80,11 @@ def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 SCREEN = r"""
 read -r tty </sys/class/tty/tty0/active || exit 3
-# A program that draws takes the keyboard away from the console.
-case $(kbd_mode -C "/dev/$tty" 2>/dev/null) in *raw* | *unknown*) exit 4 ;; esac
+# A program that draws takes the keyboard away from the console; not every guest can say so.
+case $(LC_ALL=C kbd_mode -C "/dev/$tty" 2>/dev/null) in
+    *ASCII* | *UTF-8* | "") ;;
+    *) exit 4 ;;
+esac
 number=${tty#tty}
 head -c 4 "/dev/vcsa$number" && { cat "/dev/vcsu$number" 2>/dev/null || cat "/dev/vcs$number"; }
 """

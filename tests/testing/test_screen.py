@@ -101,6 +101,12 @@ async def check_text(node: NodeDriver) -> None:
     await node.succeed("chvt 1; clear >/dev/tty1; echo 'PICTURE of 42 letters' >/dev/tty1")
 
 
+async def say_keyboard_mode(node: NodeDriver, mode: str) -> None:
+    """Give the guest a kbd_mode that says this: micro has none, nor a program that draws."""
+    script = f"#!/bin/sh\necho 'The keyboard is in {mode}'\n"
+    await node.execute("cat >/usr/bin/kbd_mode; chmod +x /usr/bin/kbd_mode", input=script)
+
+
 async def check_reading_pictures(node: NodeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A guest that cannot be asked, or that says that it draws, is looked at."""
     async with node.paused():
@@ -109,11 +115,7 @@ async def check_reading_pictures(node: NodeDriver, monkeypatch: pytest.MonkeyPat
             await node.wait_for_screen_text("never", timeout=1)
         with pytest.raises(NotReadyError, match="the machine is paused, and keys would be lost"):
             await node.send_chars("lost")
-    # What kbd_mode says of a console that a graphical session has: micro has neither.
-    await node.succeed(
-        "echo 'echo The keyboard is in some unknown mode' >/usr/bin/kbd_mode",
-        "sed -i '1i#!/bin/sh' /usr/bin/kbd_mode; chmod +x /usr/bin/kbd_mode",
-    )
+    await say_keyboard_mode(node, "Disabled mode, perhaps you are using a graphical environment?")
     with trio.fail_after(20):
         assert "PICTURE of 42" in await node.screen_text()
     with monkeypatch.context() as patched:
@@ -122,6 +124,8 @@ async def check_reading_pictures(node: NodeDriver, monkeypatch: pytest.MonkeyPat
             await node.screen_text()
         with pytest.raises(MissingProgramError, match=r"install .* tesseract-ocr"):
             await node.wait_for_screen_text("PICTURE")
+    await say_keyboard_mode(node, "Unicode (UTF-8) mode")
+    assert await node.screen_text() == "PICTURE of 42 letters"
     await node.succeed("rm /usr/bin/kbd_mode")
 
 
