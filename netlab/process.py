@@ -31,6 +31,7 @@ PACKAGES = {
     "ip": "iproute2",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "tesseract": "tesseract-ocr",
     "unshare": "util-linux",
 }
 """Which Debian package has a program; a program that is not here is named like its package."""

@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -24,19 +24,30 @@ import trio
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from netlab.image import lz4
-from netlab.image.store import Image, Store, open_store
-from netlab.image.unpack import unpack
+from netlab.image.store import Image, open_store
+from netlab.machine.argv import DISPLAYS
 from tests.image.guest import open_guest
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def make_variants(store: Store, image: Image, folder: Path) -> Iterator[tuple[str, Image]]:
-    """Yield what is compared: a name, and an image."""
-    yield "as it is", image
-    kernel = folder / "bzImage"
-    kernel.write_bytes(trio.run(read_bzimage, store))
-    yield "kernel as packaged (bzImage)", replace(image, kernel=kernel)
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What is compared: an image, and devices that a machine has beside the usual ones."""
+
+    name: str
+    image: Image
+    devices: tuple[str, ...] = ()
+
+
+def make_variants(image: Image, folder: Path) -> Iterator[Variant]:
+    """Yield what is compared."""
+    yield Variant("as it is", image)
+    packed = replace(image, kernel=image.packed_kernel)
+    yield Variant("kernel as packaged (bzImage)", packed)
+    screen = replace(packed, append=f"console=tty0 {image.append} nokaslr")
+    for display, device in DISPLAYS.items():
+        yield Variant(f"display: {display}", screen, (device,))
     archive = lz4.decompress(image.initrd.read_bytes())
     for name, data in (
         ("initrd compressed with gzip", gzip.compress(archive, mtime=0)),
@@ -44,24 +55,17 @@ def make_variants(store: Store, image: Image, folder: Path) -> Iterator[tuple[st
     ):
         path = folder / name.replace(" ", "-")
         path.write_bytes(data)
-        yield name, replace(image, initrd=path)
+        yield Variant(name, replace(image, initrd=path))
     for word in image.append.split():
         # Nobody reads the console here: a guest that is not quiet would wait for that.
         if not word.startswith(("console", "quiet", "rootfstype")):
             words = (each for each in image.append.split() if each != word)
-            yield f"without {word}", replace(image, append=" ".join(words))
+            yield Variant(f"without {word}", replace(image, append=" ".join(words)))
 
 
-async def read_bzimage(store: Store) -> bytes:
-    """Return the kernel as its package has it."""
-    (package,) = (store.folder / "apt/archives").glob("linux-image-[0-9]*.deb")
-    tree = await unpack(package)
-    return next(entry.data for path, entry in tree.items() if path.startswith("boot/vmlinuz"))
-
-
-def measure(image: Image, memory: int) -> float:
+def measure(variant: Variant, memory: int) -> float:
     """Return the seconds of processor time to the agent's first answer."""
-    with open_guest(image, memory=memory) as guest:
+    with open_guest(variant.image, memory=memory, devices=variant.devices) as guest:
         guest.sync()
         fields = Path(f"/proc/{guest.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
@@ -72,14 +76,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=int, default=256, help="MiB; some variants need more")
     options = parser.parse_args()
-    store = open_store()
-    image = trio.run(store.ensure, "micro")
+    image = trio.run(open_store().ensure, "micro")
     with tempfile.TemporaryDirectory() as folder:
-        variants = list(make_variants(store, image, Path(folder)))
-        times: dict[str, list[float]] = {name: [] for name, _ in variants}
+        variants = list(make_variants(image, Path(folder)))
+        times: dict[str, list[float]] = {variant.name: [] for variant in variants}
         for _ in range(options.rounds):
-            for name, variant in variants:
-                times[name].append(measure(variant, options.memory))
+            for variant in variants:
+                times[variant.name].append(measure(variant, options.memory))
     usual = statistics.median(times["as it is"])
     for name, seconds in times.items():
         middle = statistics.median(seconds)

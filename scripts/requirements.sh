@@ -11,10 +11,15 @@ apt-get:apt
 dpkg-deb:dpkg
 '
 
-# Prints the packages of the programs that are missing; fails when none is.
+# Optional: reads text in pictures of screens. Tests try that.
+development='
+tesseract:tesseract-ocr
+'
+
+# Prints the packages of the programs that are missing, of the given pairs; fails when none is.
 missing_programs() {
     packages=
-    for pair in $requirements; do
+    for pair in $1; do
         program=${pair%%:*}
         if ! command -v "$program" >/dev/null 2>&1 &&
             [ ! -x "/usr/sbin/$program" ] && [ ! -x "/sbin/$program" ]; then

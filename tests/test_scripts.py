@@ -44,6 +44,18 @@ def test_a_user_without_root_is_told_the_exact_command_and_gets_3(tools: Path) -
     assert done.stderr.endswith(f"    {wanted}")
 
 
+def test_what_only_tests_need_is_asked_for_only_with_them(tools: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "scripts/install", "--dev"],
+        env={"PATH": str(tools), "HOME": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.endswith(" qemu-system-x86 qemu-utils tesseract-ocr\n")
+
+
 def test_nothing_to_do_goes_straight_to_netlab(tools: Path) -> None:
     for name in ("qemu-system-x86_64", "qemu-img"):
         (tools / name).symlink_to("/bin/true")

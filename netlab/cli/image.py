@@ -142,7 +142,10 @@ def remove(name: ImageArgument, yes: YesOption = False) -> None:
 
 def describe(image: Image) -> dict[str, Any]:
     """Return an image as JSON has it."""
-    fields = ("name", "digest", "arch", "kernel", "initrd", "append", "size", "built", "packages")
+    fields = (
+        "name", "digest", "arch", "kernel", "packed_kernel", "initrd", "append", "size", "built",
+        "packages",
+    )  # fmt: skip
     values = {field: getattr(image, field) for field in fields}
     return {
         key: str(value) if isinstance(value, Path) else list(value) if key == "packages" else value

@@ -77,10 +77,12 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
 
     Which accelerator ``auto`` means is the host's matter: the plan shows the one without KVM.
     """
-    from netlab.machine.argv import Boot, argv, channels
+    from netlab.machine.argv import argv, channels, choose_boot
 
-    boot = Boot(
+    boot = choose_boot(
+        node,
         kernel=f"{{{node.image}:kernel}}",
+        packed_kernel=f"{{{node.image}:packed_kernel}}",
         initrd=f"{{{node.image}:initrd}}",
         append=f"{{{node.image}:append}}",
     )

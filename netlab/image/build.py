@@ -21,7 +21,7 @@ from netlab.image.progress import Progress, Tell
 from netlab.image.recipe import Recipe
 from netlab.image.unpack import Tree, merge, unpack
 
-KERNEL, INITRD, RECORD = "kernel", "initrd", "image.json"
+KERNEL, PACKED_KERNEL, INITRD, RECORD = "kernel", "kernel.packed", "initrd", "image.json"
 """Names of an image's files."""
 
 UNPACKERS = 2
@@ -91,7 +91,7 @@ async def build(
     tree = merge(await _unpack_all([apt.locate(archive) for archive in archives], tell))
     tell(Progress("packing"))
     # Pure computation: when nobody waits for it any more, it may end when it likes.
-    kernel, initrd = await trio.to_thread.run_sync(_pack, tree, recipe, abandon_on_cancel=True)
+    files = await trio.to_thread.run_sync(_pack, tree, recipe, abandon_on_cancel=True)
     record = Record(
         name=recipe.name,
         digest=digest(recipe, archives),
@@ -100,11 +100,10 @@ async def build(
         built=datetime.now(UTC).isoformat(timespec="seconds"),
         packages=tuple(archive.package for archive in archives),
         archives=tuple(archive.file for archive in archives),
-        sizes={KERNEL: len(kernel), INITRD: len(initrd)},
+        sizes={name: len(data) for name, data in files.items()},
     )
-    files = {KERNEL: kernel, INITRD: initrd, RECORD: write_record(record)}
     tell(Progress("writing"))
-    await trio.to_thread.run_sync(_write, folder, files)
+    await trio.to_thread.run_sync(_write, folder, {**files, RECORD: write_record(record)})
 
 
 def write_record(record: Record) -> bytes:
@@ -151,9 +150,13 @@ async def _unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
     return [trees[path] for path in paths]
 
 
-def _pack(tree: Tree, recipe: Recipe) -> tuple[bytes, bytes]:
+def _pack(tree: Tree, recipe: Recipe) -> dict[str, bytes]:
     contents = select(tree, recipe)
-    return extract(contents.kernel), lz4.compress(cpio.write(contents.entries))
+    return {
+        KERNEL: extract(contents.kernel),
+        PACKED_KERNEL: contents.kernel,
+        INITRD: lz4.compress(cpio.write(contents.entries)),
+    }
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

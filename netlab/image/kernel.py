@@ -2,7 +2,9 @@
 
 A bzImage unpacks itself, moves itself and is entered in 16-bit mode; an emulated guest pays for all
 of it at every boot. QEMU also starts an uncompressed kernel by its PVH entry, if it has one
-(docs/images.md has the figures). Source: Documentation/x86/boot.rst; hw/i386/pc.c of QEMU.
+(docs/images.md has the figures). Entered there it hears of no screen, because it is the 16-bit code
+that asks the firmware for one: machines with a display boot the bzImage. Source:
+Documentation/x86/boot.rst, arch/x86/boot/video.c of Linux; hw/i386/pc.c of QEMU.
 """
 
 from __future__ import annotations

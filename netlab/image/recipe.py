@@ -11,7 +11,7 @@ from pathlib import Path
 from netlab.errors import UnknownNameError
 from netlab.image.cpio import Entry
 
-VERSION = 1
+VERSION = 2
 """Counts changes of the code that change what it makes of the same recipe and packages."""
 
 FILES = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 ::
 
-    objects/DIGEST/   kernel, initrd, image.json: complete, never changed
+    objects/DIGEST/   kernel, kernel.packed, initrd, image.json: complete, never changed
     refs/NAME.json    which object NAME is, and of which recipe that was made
     tmp/              builds that are under way; left over if nobody holds the lock
     apt/              package lists and downloaded packages: a cache, may be removed
@@ -33,6 +33,7 @@ from netlab.image.apt import Apt, Resolved
 from netlab.image.build import (
     INITRD,
     KERNEL,
+    PACKED_KERNEL,
     RECORD,
     Record,
     build,
@@ -60,6 +61,7 @@ class Image:
         digest: SHA-256 of everything that it is made of, 64 hexadecimal digits.
         arch: The guest's architecture, as QEMU names it.
         kernel: For QEMU's ``-kernel``.
+        packed_kernel: The same as its package has it, a bzImage, for machines with a display.
         initrd: For QEMU's ``-initrd``.
         append: For QEMU's ``-append``.
         size: Bytes of its files.
@@ -71,6 +73,7 @@ class Image:
     digest: str
     arch: str
     kernel: Path
+    packed_kernel: Path
     initrd: Path
     append: str
     size: int
@@ -242,6 +245,7 @@ class Store:
             digest=record.digest,
             arch=record.arch,
             kernel=folder / KERNEL,
+            packed_kernel=folder / PACKED_KERNEL,
             initrd=folder / INITRD,
             append=record.append,
             size=sum(record.sizes.values()),
@@ -254,7 +258,8 @@ class Store:
         folder = self.folder / "objects" / key
         try:
             record = read_record((folder / RECORD).read_bytes())
-            sizes = {name: (folder / name).stat().st_size for name in (KERNEL, INITRD)}
+            names = (KERNEL, PACKED_KERNEL, INITRD)
+            sizes = {name: (folder / name).stat().st_size for name in names}
         except (OSError, ValueError):
             return None
         return record if sizes == record.sizes and record.digest == key else None

@@ -13,12 +13,16 @@ OVERHEAD = 112
 router of topologies/ring.yaml, 128 MiB, came to 216 MiB of its own in half a minute
 (Private_Dirty in /proc/PID/smaps_rollup)."""
 
+DISPLAY = 16
+"""MiB that a graphics card adds: its own memory, of which a text console uses next to nothing."""
+
 _MIB = 1 << 20
 
 
 def memory_needed(plan: Plan) -> int:
     """Return the MiB that all machines of a plan may come to use."""
-    return sum(node.memory + OVERHEAD for node in plan.nodes)
+    displays = sum(node.display != "none" for node in plan.nodes)
+    return sum(node.memory + OVERHEAD for node in plan.nodes) + displays * DISPLAY
 
 
 def memory_available(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

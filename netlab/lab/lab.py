@@ -18,8 +18,8 @@ from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, probe
-from netlab.machine.argv import Boot
-from netlab.plan.model import Accel, Plan, SegmentPlan
+from netlab.machine.argv import Boot, choose_boot
+from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
@@ -125,7 +125,8 @@ async def open_lab(
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
         _check_accel(plan, options)
-        boots = await _ensure_images(plan, store or open_store(), events)
+        images = await _ensure_images(plan, store or open_store(), events)
+        boots = {node.name: _boot(node, images[node.image]) for node in plan.nodes}
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         stack.callback(os.close, log)
         sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
@@ -143,7 +144,7 @@ async def open_lab(
         )
         tasks = await stack.enter_async_context(open_tasks())
         for name, node in lab.nodes.items():
-            tasks.start_soon(node.run, boots[node.plan.image], accels[name].accel, shared)
+            tasks.start_soon(node.run, boots[name], accels[name].accel, shared)
         yield lab
         tasks.cancel_scope.cancel()
 
@@ -159,21 +160,26 @@ def _check_accel(plan: Plan, options: Options) -> None:
         )
 
 
-async def _ensure_images(plan: Plan, store: Store, events: EventLog) -> dict[str, Boot]:
-    boots: dict[str, Boot] = {}
+async def _ensure_images(plan: Plan, store: Store, events: EventLog) -> dict[str, Image]:
+    images: dict[str, Image] = {}
 
     for name in dict.fromkeys(node.image for node in plan.nodes):
 
         def tell(progress: Progress, name: str = name) -> None:
             events.record("image", f"{name}: {progress}")
 
-        image = await store.ensure(name, progress=tell)
-        boots[name] = _boot(image)
-    return boots
+        images[name] = await store.ensure(name, progress=tell)
+    return images
 
 
-def _boot(image: Image) -> Boot:
-    return Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
+def _boot(node: NodePlan, image: Image) -> Boot:
+    return choose_boot(
+        node,
+        kernel=str(image.kernel),
+        packed_kernel=str(image.packed_kernel),
+        initrd=str(image.initrd),
+        append=image.append,
+    )
 
 
 async def _choose_accels(

@@ -190,6 +190,7 @@ _NODE = NodePlan(
     accel="auto",
     cpus=1,
     memory=128,
+    display="none",
     wire="exact",
     uuid="00000000-0000-4000-8000-000000000001",
     interfaces=(),

@@ -12,7 +12,7 @@ from typing import Literal
 
 from netlab.errors import InputError
 from netlab.plan.catalogue import MAXIMUM_INTERFACES
-from netlab.plan.model import InterfacePlan, NodePlan, Wire
+from netlab.plan.model import Display, InterfacePlan, NodePlan, Wire
 
 FIRST_DESCRIPTOR = 10
 """Below are the standard ones and room for what a launcher may need."""
@@ -21,6 +21,7 @@ SERIAL_BUS = "serial0.0"
 AGENT_PORT = "agent0"
 """QEMU's names of the bus of virtio ports, and of the port that the guest agent has."""
 
+DISPLAY_SLOT = 0x03
 FIRST_DISK_SLOT = 0x08
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
@@ -91,6 +92,9 @@ class Architecture:
     emulated: str
 
 
+DISPLAYS: dict[Display, str] = {"std": "VGA", "virtio": "virtio-vga"}
+"""QEMU's device for each display that is one: what Proxmox starts for the same word on x86_64."""
+
 ARCHITECTURES = {
     "x86_64": Architecture(program="qemu-system-x86_64", machine="q35", emulated="max"),
 }
@@ -110,6 +114,25 @@ def channels(node: NodePlan) -> Channels:
 def nic_id(index: int) -> str:
     """Return QEMU's name of the NIC of a node's interface with that index."""
     return f"nic{index}"
+
+
+def choose_boot(
+    node: NodePlan, *, kernel: str, packed_kernel: str, initrd: str, append: str
+) -> Boot:
+    """Return what a node boots from, of what its image has.
+
+    Args:
+        node: The node.
+        kernel: The kernel that boots fastest, and never hears of a screen.
+        packed_kernel: The one that asks the firmware for it.
+        initrd: The initial RAM disk.
+        append: The kernel's command line.
+    """
+    if node.display == "none":
+        return Boot(kernel=kernel, initrd=initrd, append=append)
+    # The kernel prints on all consoles, and /dev/console is the last one. Looking for a place by
+    # chance takes time, and in little memory it complains on the screen that there is none.
+    return Boot(kernel=packed_kernel, initrd=initrd, append=f"console=tty0 {append} nokaslr")
 
 
 def argv(
@@ -147,6 +170,7 @@ def argv(
         *_channel_devices(channels),
         ("-object", "rng-random,id=random0,filename=/dev/urandom"),
         ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
+        *_display(node.display),
         *_boot(boot),
         *(group for index, disk in enumerate(boot.disks) for group in _disk(index, disk)),
         *(
@@ -188,6 +212,14 @@ def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
             "name=org.qemu.guest_agent.0",
         ),
     )
+
+
+def _display(display: Display) -> tuple[tuple[str, str], ...]:
+    device = DISPLAYS.get(display)
+    if device is None:
+        return ()
+    # No keyboard: q35 has one, on its PS/2 port.
+    return (("-device", f"{device},id=display0,bus=pcie.0,addr={DISPLAY_SLOT:#x}"),)
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,7 @@ class ImageFacts:
         boot: How it boots: ``kernel`` (kernel and initial RAM disk are given to QEMU).
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
+        display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
         memory: MiB when nothing is said.
     """
 
@@ -25,12 +26,18 @@ class ImageFacts:
     boot: Literal["kernel"]
     minimum_memory: int
     interface_memory: int
+    display_memory: int
     memory: int
 
 
 IMAGES = {
     "micro": ImageFacts(
-        arch="x86_64", boot="kernel", minimum_memory=116, interface_memory=512, memory=128
+        arch="x86_64",
+        boot="kernel",
+        minimum_memory=116,
+        interface_memory=512,
+        display_memory=4,
+        memory=128,
     ),
 }
 """Every image that a topology may name."""

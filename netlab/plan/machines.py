@@ -25,12 +25,16 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
     facts = IMAGES.get(node.settings.image, IMAGES[DEFAULT_IMAGE])
     # Rounded up: a MiB is the unit that QEMU is given.
     minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
+    display = node.settings.display != "none"
+    if display:
+        minimum += facts.display_memory
     memory = node.settings.memory
     if memory is None:
         return max(facts.memory, minimum)
     if memory < minimum:
         count = f"{interfaces} interface{'s' if interfaces != 1 else ''}"
-        with_them = f" with {count}" if interfaces else ""
+        what = " and ".join([count] * bool(interfaces) + ["a display"] * display)
+        with_them = f" with {what}" if what else ""
         message = f"{memory} MiB of memory, and the image {quote(node.settings.image)} needs"
         mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")
     return memory

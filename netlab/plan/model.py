@@ -12,6 +12,7 @@ from typing import Literal
 
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
+Display = Literal["none", "std", "virtio"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,7 @@ class NodePlan:
         accel: What the file asks for.
         cpus: Number of virtual CPUs.
         memory: MiB.
+        display: Its graphics card, as Proxmox names it.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID, a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -128,6 +130,7 @@ class NodePlan:
     accel: Accel
     cpus: int
     memory: int
+    display: Display
     wire: Wire
     uuid: str
     interfaces: tuple[InterfacePlan, ...]

@@ -123,6 +123,7 @@ def _node(
         accel=settings.accel,
         cpus=settings.cpus,
         memory=plan_memory(node, len(interfaces), mistakes),
+        display=settings.display,
         wire=settings.wire,
         uuid=machine_uuid(lab, node.name),
         interfaces=interfaces,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from netlab.plan.catalogue import IMAGES, ImageFacts
-from netlab.plan.model import Accel, FilePlan, Wire
+from netlab.plan.model import Accel, Display, FilePlan, Wire
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
@@ -36,6 +36,7 @@ class NodeSettings:
     accel: Accel
     cpus: int
     memory: int | None
+    display: Display
     wire: Wire
     mtu: int
     loopback: bool | tuple[HostAddress, ...]
@@ -72,6 +73,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         accel=values.get("accel", "auto"),
         cpus=values.get("cpus", 1),
         memory=values.get("memory"),
+        display=values.get("display", "none"),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
         loopback=values.get("loopback", False),

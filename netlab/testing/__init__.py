@@ -4,12 +4,15 @@ waiting.py      deadlines, and waiting that says what it saw last
 commands.py     a command in a guest, with output as it comes
 verbs.py        a node's verbs: commands, and waiting for what they say,
 services.py     what runs in it,
+screen.py       what its machine shows, and what is typed into it,
 node.py         and its power, cables and files
 interface.py    an interface, as guest and host see it
 lab.py          a lab's verbs: links, reachability, paths, captures
 conditions.py   what has to stay true; parts of a test
 transfer.py     files and trees
 probes.py       what a guest's own tables say
+keyboard.py     the keys of a keyboard, and what types a text
+picture.py      a picture of a screen as tesseract reads it
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from netlab.errors import UnknownNameError, WaitError
 from netlab.machine.streams import ProgramStream, Terminal
 from netlab.testing.forward import open_forward
 from netlab.testing.interface import InterfaceDriver
-from netlab.testing.services import ServiceVerbs
+from netlab.testing.screen import ScreenVerbs
 from netlab.testing.transfer import copy_from, copy_to
 from netlab.testing.waiting import make_limit, within
 
@@ -31,7 +31,7 @@ CLEAN_UP = 10.0
 
 
 @final
-class NodeDriver(ServiceVerbs):
+class NodeDriver(ScreenVerbs):
     """A node of a lab under test.
 
     Attributes:

@@ -76,3 +76,32 @@ def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Read an address as the kernel prints it: 32-bit words in the guest's byte order."""
     words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
     return ipaddress.ip_address(b"".join(words))
+
+
+SCREEN = r"""
+read -r tty </sys/class/tty/tty0/active || exit 3
+# A program that draws takes the keyboard away from the console; not every guest can say so.
+case $(LC_ALL=C kbd_mode -C "/dev/$tty" 2>/dev/null) in
+    *ASCII* | *UTF-8* | "") ;;
+    *) exit 4 ;;
+esac
+number=${tty#tty}
+head -c 4 "/dev/vcsa$number" && { cat "/dev/vcsu$number" 2>/dev/null || cat "/dev/vcs$number"; }
+"""
+"""Prints the active text console: four bytes of size and cursor, then its characters, in UTF-32 if
+the kernel keeps them so, else as places in the font. Source: vcs(4)."""
+
+
+def read_screen(data: bytes) -> str:
+    """Return the lines of a text console.
+
+    Args:
+        data: What :data:`SCREEN` printed.
+    """
+    lines, columns = data[0], data[1]
+    content = data[4:]
+    wide = len(content) == lines * columns * 4
+    text = content.decode("utf-32-le" if wide else "cp437", errors="replace")
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    rows = [shown[start : start + columns].rstrip() for start in range(0, len(shown), columns)]
+    return "\n".join(rows).rstrip("\n")

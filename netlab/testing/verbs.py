@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -31,6 +32,11 @@ class Verbs:
         self.timeout = timeout
         self._lab = lab
         self._seen = node.console_start
+
+    @property
+    def folder(self) -> Path:
+        """Where the machine's logs are; QEMU can write there."""
+        return self._lab.folder / "nodes" / self.name
 
     async def execute(
         self,

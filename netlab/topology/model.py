@@ -141,6 +141,13 @@ class Settings(Model):
     memory: Memory | None = Field(
         default=None, description="Its memory in MiB, or as 512 MiB or 1 GiB."
     )
+    display: Annotated[str, *choice("none", "std", "virtio")] | None = Field(
+        default=None,
+        description=(
+            "Its graphics card: none (the default), std (VGA) or virtio. "
+            "With one it has a screen, and the micro image a shell there."
+        ),
+    )
     wire: Annotated[str, *choice("exact", "fast")] | None = Field(
         default=None,
         description=(

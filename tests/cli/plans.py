@@ -17,6 +17,7 @@ def make_node(name: str, number: int, interfaces: Sequence[InterfacePlan]) -> No
         accel="auto",
         cpus=1,
         memory=128,
+        display="none",
         wire="exact",
         uuid=f"00000000-0000-8000-8000-{number:012d}",
         interfaces=tuple(interfaces),

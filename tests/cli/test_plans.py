@@ -40,6 +40,14 @@ def test_a_plan_is_shown_as_tables(netlab: Shell) -> None:
 
 
 @pytest.mark.usefixtures("pair")
+def test_a_display_is_seen_in_the_command_line(netlab: Shell) -> None:
+    (netlab.folder / "shown.netlab.yaml").write_text("name: shown\nnodes: {a: {display: std}}\n")
+    commands = netlab("plan", "shown.netlab.yaml", "--commands").stdout
+    assert "-kernel '{micro:packed_kernel}'" in commands
+    assert "-device VGA," in commands
+
+
+@pytest.mark.usefixtures("pair")
 @pytest.mark.parametrize("option", ["-f", "-o", "--format"])
 def test_a_plan_is_json_with_the_command_lines_beside_it(netlab: Shell, option: str) -> None:
     plan = json.loads(netlab("plan", option, "json").stdout)

@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +85,7 @@ class Guest:
 
 
 @contextmanager
-def open_guest(image: Image, *, memory: int = 128) -> Generator[Guest]:
+def open_guest(image: Image, *, memory: int = 128, devices: Sequence[str] = ()) -> Generator[Guest]:
     """Boot an image; it is ended when the block is left."""
     (agent, agent_end), (console, console_end) = socket.socketpair(), socket.socketpair()
     with agent, agent_end, console, console_end:
@@ -98,6 +98,7 @@ def open_guest(image: Image, *, memory: int = 128) -> Generator[Guest]:
             "-object rng-random,id=random,filename=/dev/urandom "
             "-device virtio-rng-pci,rng=random -nic user,model=virtio-net-pci,restrict=on"
         ).split()
+        words += [word for device in devices for word in ("-device", device)]
         words += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
         process = subprocess.Popen(
             [*words, "-append", image.append],

@@ -55,8 +55,9 @@ def _start(store: Store, *words: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _bytes(image: Image) -> tuple[bytes, bytes]:
-    return image.kernel.read_bytes(), image.initrd.read_bytes()
+def _bytes(image: Image) -> tuple[bytes, ...]:
+    files = (image.kernel, image.packed_kernel, image.initrd)
+    return tuple(file.read_bytes() for file in files)
 
 
 def _assert_clean(store: Store, objects: int = 0) -> None:

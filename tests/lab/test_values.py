@@ -13,6 +13,7 @@ import trio.testing
 from netlab import errors
 from netlab.errors import CapacityError, MachineDiedError, NetlabError, leaves
 from netlab.lab.capacity import (
+    DISPLAY,
     OVERHEAD,
     check_capacity,
     memory_available,
@@ -33,6 +34,7 @@ NODE = NodePlan(
     accel="auto",
     cpus=1,
     memory=128,
+    display="none",
     wire="exact",
     uuid="00000000-0000-0000-0000-000000000000",
     interfaces=(),
@@ -145,6 +147,12 @@ def test_a_plan_that_does_not_fit_is_refused_with_both_figures() -> None:
     big = replace(PLAN, nodes=(replace(NODE, memory=4000),))
     with pytest.raises(CapacityError, match=f"need {4000 + OVERHEAD} MiB.*4000 MiB are available"):
         check_capacity(big, 4000)
+
+
+def test_a_display_takes_memory_of_its_own() -> None:
+    shown = replace(PLAN, nodes=(replace(NODE, display="virtio"),))
+    with pytest.raises(CapacityError, match=f"need {128 + OVERHEAD + DISPLAY} MiB"):
+        check_capacity(shown, 128 + OVERHEAD)
 
 
 def test_the_cgroups_limit_counts_when_it_is_lower(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ NODE = NodePlan(
     accel="auto",
     cpus=1,
     memory=128,
+    display="none",
     wire="exact",
     uuid="6f6b3f0c-7f3b-4c53-9d6f-0a4f5e6d7c81",
     interfaces=(),

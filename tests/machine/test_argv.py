@@ -6,7 +6,15 @@ from dataclasses import replace
 import pytest
 
 from netlab.errors import InputError
-from netlab.machine.argv import MAX_DISKS, MAXIMUM_INTERFACES, Boot, argv, channels
+from netlab.machine.argv import (
+    DISPLAYS,
+    MAX_DISKS,
+    MAXIMUM_INTERFACES,
+    Boot,
+    argv,
+    channels,
+    choose_boot,
+)
 from netlab.plan.model import InterfacePlan, NodePlan
 from netlab.process import run
 
@@ -39,6 +47,20 @@ def test_a_fast_node_under_kvm_with_disks(
     node = make_node(wire="fast", memory=1024, interfaces=(make_interface(0, "eth1"),))
     boot = Boot(kernel=None, disks=("/labs/a,b.qcow2", "/labs/data.qcow2"))
     check_golden("disks.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
+
+
+def test_a_node_with_a_display_boots_the_kernel_that_finds_it(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    files = {"kernel": "/images/kernel", "packed_kernel": "/images/packed", "initrd": "/images/i"}
+    for display in ("std", "virtio"):
+        node = make_node(display=display)
+        boot = choose_boot(node, append="console=ttyS0 quiet", **files)
+        words = argv(node, boot, accel="tcg", channels=channels(node))
+        check_golden(f"{display}.argv", lines(words))
+    assert choose_boot(make_node(), append="quiet", **files) == Boot(
+        kernel="/images/kernel", initrd="/images/i", append="quiet"
+    )
 
 
 def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
@@ -94,6 +116,21 @@ def test_a_name_cannot_smuggle_in_options(make_node: MakeNode) -> None:
     node = make_node(name="a,process=x")
     words = argv(node, BOOT, accel="tcg", channels=channels(node))
     assert "guest=a,,process=x" in words
+
+
+def test_no_device_is_where_another_is(make_node: MakeNode, make_interface: MakeInterface) -> None:
+    node = make_node(display="std", interfaces=(make_interface(0, "eth1"),))
+    boot = replace(BOOT, disks=("/d",) * MAX_DISKS)
+    words = argv(node, boot, accel="tcg", channels=channels(node))
+    places = [option for word in words for option in word.split(",") if option.startswith("addr=")]
+    assert len(places) == MAX_DISKS + 4
+    assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("device", DISPLAYS.values())
+async def test_qemu_has_every_display(device: str) -> None:
+    known = (await run(["qemu-system-x86_64", "-device", f"{device},help"])).stdout.decode()
+    assert "  addr=" in known
 
 
 async def test_qemu_knows_every_property_that_is_set(

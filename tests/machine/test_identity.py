@@ -164,6 +164,7 @@ def test_hostile_names_stay_words(name: str, interface: str, address: str, host:
         accel="tcg",
         cpus=1,
         memory=64,
+        display="none",
         wire="exact",
         uuid="",
         interfaces=(

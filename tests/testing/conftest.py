@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from netlab import open_lab, resolve
-from netlab.testing import LabDriver
+from netlab.lab.node import Node
+from netlab.testing import LabDriver, NodeDriver
 from netlab.topology.load import loads
 from tests.lab.conftest import home, pair
 
@@ -17,6 +18,12 @@ LIMIT = 120.0
 
 PAIR = "name: pair\nnodes: {a: {id: 1}, b: {id: 2}}\nlinks: ['a -- b']\n"
 LINE = "name: line\nnodes: {'r[1-3]': {id: 1, ROUTES}}\nlinks: [{line: 'r[1-3]'}]\n"
+
+
+def live(node: NodeDriver) -> Node:
+    """Return the node itself, which lives in this process."""
+    assert isinstance(node.node, Node)
+    return node.node
 
 
 @asynccontextmanager

@@ -8,10 +8,22 @@ import time
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
-from netlab.errors import AgentError, CheckError, ConditionError, MachineDiedError, WaitError
+from netlab.errors import (
+    AgentError,
+    CheckError,
+    ConditionError,
+    InputError,
+    MachineDiedError,
+    MachineError,
+    WaitError,
+)
 from netlab.testing.conditions import Parts, polling_condition
-from netlab.testing.probes import has_unix_socket, listens, read_properties
+from netlab.testing.keyboard import find_chords, read_chord
+from netlab.testing.picture import enlarge, read_picture
+from netlab.testing.probes import has_unix_socket, listens, read_properties, read_screen
 from netlab.testing.waiting import LONGEST_PAUSE, Seen, make_limit, poll
 
 TCP = """\
@@ -53,6 +65,59 @@ def test_a_unix_socket_takes_connections_or_datagrams() -> None:
     assert not has_unix_socket(UNIX, "/run/connected", datagram=False)
     assert has_unix_socket(UNIX, "/run/log with space", datagram=True)
     assert not has_unix_socket(UNIX, "/run/listens", datagram=True)
+
+
+WHITE, BLACK, RED = b"\xff\xff\xff", b"\0\0\0", b"\xff\0\0"
+
+
+def test_a_picture_is_enlarged_pixel_by_pixel() -> None:
+    assert enlarge(2, 1, WHITE + RED) == b"P6\n4 2\n255\n" + (WHITE * 2 + RED * 2) * 2
+
+
+@pytest.mark.parametrize(
+    ("picture", "wrong"),
+    [
+        (b"\x89PNG\r\n", "no portable pixmap"),
+        (b"P6\n2 2\n255\n" + WHITE * 3, "not complete"),
+        (b"P6\n2 2\n255\n" + WHITE * 5, "not complete"),
+    ],
+)
+async def test_what_is_no_picture_is_not_read(picture: bytes, wrong: str) -> None:
+    with pytest.raises(MachineError, match=wrong):
+        await read_picture(picture)
+
+
+async def test_a_picture_without_text_has_none() -> None:
+    assert await read_picture(b"P6\n80 40\n255\n" + BLACK * 80 * 40) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("characters", "encoding"),
+    [("ab  é \0│    ", "utf-32-le"), ("ab  é \0│    ", "cp437")],
+)
+def test_a_console_is_read_in_lines_of_its_width(characters: str, encoding: str) -> None:
+    data = bytes((3, 4, 0, 0)) + characters.encode(encoding)
+    assert read_screen(data) == "ab\né  │"
+
+
+@given(st.text(st.characters(max_codepoint=126, exclude_categories=("Cc",)), max_size=300))
+def test_every_character_of_a_us_keyboard_has_a_chord_of_its_own(text: str) -> None:
+    chords = find_chords(text)
+    assert len(chords) == len(text)
+    assert len(set(chords)) == len(set(text))
+    assert all(read_chord("-".join(chord)) == chord for chord in chords)
+
+
+def test_what_a_keyboard_lacks_is_named_all_at_once() -> None:
+    with pytest.raises(InputError, match="a US keyboard cannot type 'ä', 'ü'"):
+        find_chords("aüäü")
+
+
+@pytest.mark.parametrize(("chord", "hint"), [("Ctrl", "ctrl"), ("ctrl-enter", "kp_enter")])
+def test_a_key_that_is_nearly_one_is_suggested(chord: str, hint: str) -> None:
+    with pytest.raises(InputError, match="there is no key") as caught:
+        read_chord(chord)
+    assert caught.value.hint == f"did you mean {hint!r}?"
 
 
 def test_properties_of_a_unit_may_contain_anything() -> None:
