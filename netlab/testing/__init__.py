@@ -10,6 +10,9 @@ lab.py          a lab's verbs: links, reachability, paths, captures
 conditions.py   what has to stay true; parts of a test
 transfer.py     files and trees
 probes.py       what a guest's own tables say
+checks.py       the checks of a topology,
+pings.py        what their pings came to,
+results.py      and how they went, as values
 """
 
 from __future__ import annotations
