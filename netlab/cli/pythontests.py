@@ -221,9 +221,11 @@ def _keep(results: list[Result], journal: Journal, listener: _Listener) -> None:
         if result.title not in known:
             journal.add(result, shown=False)
     for result in results:
-        # What passed has been said; why something did not is known only now.
-        said = result.title in listener.shown and result.verdict in {"passed", "skipped"}
+        said = result.title in listener.shown
         journal.add(result, shown=not said)
+        # Why a test did not pass is known only now.
+        if said and result.verdict not in {"passed", "skipped"}:
+            journal.lines.explain(result)
 
 
 @final

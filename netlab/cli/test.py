@@ -190,7 +190,10 @@ def _run(session: Session, outputs: Outputs, path: Path) -> int:
         )
         failure = run(session, journal)
     code = journal.code() if failure is None else report(failure)
-    outputs.write(journal.record(), session.plan)
+    try:
+        outputs.write(journal.record(), session.plan)
+    except UsageError as error:
+        code = max(code, report(error))
     if not journal.results:
         raise _nothing(path)
     if journal.interrupted:

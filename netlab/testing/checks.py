@@ -55,12 +55,7 @@ async def run_check(
         collect: Collects more of it, or None.
     """
     began, start = time.time(), time.monotonic()
-    failures: list[NetlabError] = []
-    try:
-        await _perform(lab, check.test)
-    except Exception as error:  # noqa: BLE001 # what is not netlab's is raised again
-        failures = _failures(error)
-    seconds = time.monotonic() - start
+    failures = await _look(lab, check.test)
     evidence = "\n\n".join(dict.fromkeys(each.evidence for each in failures if each.evidence))
     result = Result(
         suite=CHECKS,
@@ -72,14 +67,14 @@ async def run_check(
         line=check.line,
         verdict=_verdict(failures),
         began=began,
-        seconds=seconds,
+        seconds=time.monotonic() - start,
         message="; ".join(dict.fromkeys(str(each) for each in failures)),
         evidence=_shorten(evidence),
         code=max((each.exit_code for each in failures), default=0),
         folder=folder if failures else None,
     )
-    if failures and folder is not None:
-        await _keep(lab, folder, f"{result.message}\n\n{evidence}".strip(), collect)
+    if result.folder is not None:
+        await _keep(lab, result.folder, f"{result.message}\n\n{evidence}".strip(), collect)
     return result
 
 
@@ -98,13 +93,17 @@ def folder_names(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _failures(error: Exception) -> list[NetlabError]:
-    """Return what failed; what is no error of netlab's is a bug and goes on."""
-    found = leaves(error)
-    failures = [each for each in found if isinstance(each, NetlabError)]
-    if len(failures) < len(found):
-        raise error
-    return failures
+async def _look(lab: LabDriver, test: PingCheck | ReachCheck | CommandCheck) -> list[NetlabError]:
+    """Return why a check does not hold; what is no error of netlab's is a bug and goes on."""
+    try:
+        await _perform(lab, test)
+    except Exception as error:
+        found = leaves(error)
+        failures = [each for each in found if isinstance(each, NetlabError)]
+        if len(failures) < len(found):
+            raise
+        return failures
+    return []
 
 
 def _verdict(failures: Sequence[NetlabError]) -> Verdict:
@@ -183,7 +182,7 @@ async def _count_pings(lab: LabDriver, test: PingCheck) -> None:
         if answer.problem:
             lines.append(f"{source} cannot ping {answer.target}: {answer.problem}")
         elif answer.loss > test.loss:
-            counts = f"{answer.received} of {answer.sent} answered" if answer.sent else "none sent"
+            counts = answer.refusal or f"{answer.received} of {answer.sent} answered"
             told = f"{answer.loss:.3g}% of {source}'s pings to {answer.target} were lost"
             lines.append(f"{told}, more than {test.loss:g}%: {counts}")
     if lines:
@@ -196,7 +195,8 @@ async def _reach(lab: LabDriver, test: ReachCheck, ask: _Ask) -> Seen[bool]:
         if answer.problem:
             lines.append(f"{source} cannot ping {answer.target}: {answer.problem}")
         elif test.answered and not answer.received:
-            lines.append(f"{source} does not reach {answer.target}")
+            why = f": {answer.refusal}" if answer.refusal else ""
+            lines.append(f"{source} does not reach {answer.target}{why}")
         elif not test.answered and answer.received:
             lines.append(f"{source} reaches {answer.target}")
     return _seen(lines)

@@ -38,13 +38,15 @@ class Answer:
         target: Who was pinged.
         sent: How many were sent; 0 where the guest's kernel refused to.
         received: How many were answered.
+        refusal: Why the guest's kernel refused to send, or empty.
         problem: Why none could be tried at all, or empty.
     """
 
     target: str
     sent: int
     received: int
-    problem: str
+    refusal: str = ""
+    problem: str = ""
 
     @property
     def loss(self) -> float:
@@ -76,6 +78,7 @@ def read_answers(printed: str, targets: Sequence[str]) -> list[Answer]:
 def _read(target: str, said: str) -> Answer:
     found = _COUNTED.search(said)
     if found:
-        return Answer(target=target, sent=int(found[1]), received=int(found[2]), problem="")
-    problem = "" if _REFUSED.search(said) else said or "ping printed nothing"
-    return Answer(target=target, sent=0, received=0, problem=problem)
+        return Answer(target=target, sent=int(found[1]), received=int(found[2]))
+    if _REFUSED.search(said):
+        return Answer(target=target, sent=0, received=0, refusal=said.rpartition("ping: ")[2])
+    return Answer(target=target, sent=0, received=0, problem=said or "ping printed nothing")

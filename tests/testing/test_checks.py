@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from netlab.errors import MachineError
 from netlab.plan.checklist import PlannedCheck, resolve_checks
 from netlab.plan.codec import digest
 from netlab.plan.resolve import resolve
-from netlab.testing.checks import folder_names
+from netlab.testing import LabDriver
+from netlab.testing.checks import folder_names, run_check
 from netlab.testing.pings import Answer, ping_command, read_answers
 from netlab.topology.load import loads
+from tests.testing.conftest import open_driver
 
 BUSYBOX = (
     "PING b (10.0.0.1): 56 data bytes 64 bytes from 10.0.0.1: seq=0 ttl=64 time=1.1 ms "
@@ -27,8 +32,8 @@ def read_one(said: str) -> Answer:
 
 
 def test_both_kinds_of_ping_are_understood() -> None:
-    assert read_one(BUSYBOX) == Answer(target="b", sent=3, received=2, problem="")
-    assert read_one(IPUTILS) == Answer(target="b", sent=3, received=0, problem="")
+    assert read_one(BUSYBOX) == Answer(target="b", sent=3, received=2)
+    assert read_one(IPUTILS) == Answer(target="b", sent=3, received=0)
     assert read_one(BUSYBOX).loss == pytest.approx(100 / 3)
 
 
@@ -43,6 +48,8 @@ def test_both_kinds_of_ping_are_understood() -> None:
 def test_what_the_kernel_refuses_to_send_is_not_answered(said: str) -> None:
     answer = read_one(said)
     assert (answer.received, answer.loss, answer.problem) == (0, 100.0, "")
+    assert said.endswith(answer.refusal)
+    assert answer.refusal[0] in "snc"
 
 
 @pytest.mark.parametrize(
@@ -126,3 +133,37 @@ def test_variables_stand_in_checks_like_everywhere_else() -> None:
     (check,) = resolve_checks(topology, ["a", "b"])
     assert check.name == "a reaches b"
     assert getattr(check.test, "within", None) == 7.0
+
+
+async def collect(lab: LabDriver, folder: Path) -> None:
+    (folder / "who.txt").write_text(await lab["a"].succeed("hostname"))
+
+
+async def collect_and_fail(lab: LabDriver, folder: Path) -> None:
+    (folder / "half.txt").write_text("half")
+    raise MachineError(f"{lab['a'].name} is gone")
+
+
+@pytest.mark.machines
+async def test_evidence_is_kept_of_what_does_not_pass_and_of_nothing_else(tmp_path: Path) -> None:
+    text = "name: a\nnodes: {a: {id: 1}}\nchecks:\n"
+    text += "  - command: {node: a, run: 'true'}\n"
+    text += "  - command: {node: a, run: 'echo why >&2; false'}\n"
+    topology = loads(text)
+    passes, fails = resolve_checks(topology, ["a"])
+    async with open_driver(text) as lab:
+        result = await run_check(lab, passes, folder=tmp_path / "passes", collect=collect)
+        assert (result.verdict, result.folder) == ("passed", None)
+        assert not (tmp_path / "passes").exists()
+
+        folder = tmp_path / "deep/fails"
+        result = await run_check(lab, fails, folder=folder, collect=collect)
+        assert (result.verdict, result.code, result.folder) == ("failed", 1, folder)
+        assert (folder / "who.txt").read_text() == "a\n"
+        assert (folder / "failure.txt").read_text().endswith("\n\nwhy\n")
+
+        folder = tmp_path / "half"
+        result = await run_check(lab, fails, folder=folder, collect=collect_and_fail)
+        assert (result.verdict, result.code) == ("failed", 1)
+        assert "a is gone" in (folder / "incomplete.txt").read_text()
+        assert (folder / "half.txt").exists()

@@ -119,12 +119,20 @@ def _read_case(case: Element, began: float) -> Result:
         began=began,
         seconds=float(case.get("time", "0")),
         message=message.partition("\n")[0],
-        evidence="" if verdict in {"passed", "skipped"} else "\n\n".join([*printed, text]).strip(),
+        evidence="" if verdict in {"passed", "skipped"} else _evidence([*printed, text]),
         code=int(verdict in {"failed", "error"}),
     )
 
 
+EVIDENCE_LIMIT = 64 * 1024
+"""Characters of evidence that are taken over; the traceback is at the end."""
+
 _VERDICTS: dict[str, Verdict] = {"failure": "failed", "error": "error", "skipped": "skipped"}
+
+
+def _evidence(parts: Sequence[str]) -> str:
+    text = "\n\n".join(parts).strip()
+    return text if len(text) <= EVIDENCE_LIMIT else f"…{text[-EVIDENCE_LIMIT:]}"
 
 
 def _node_id(file: str, group: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -32,6 +32,7 @@ _SHOWN = 12
 """Lines of evidence on a terminal; the reports have all."""
 
 _INDENT = 9
+_TITLE = " " * 19
 
 
 class Lines(Protocol):
@@ -43,6 +44,10 @@ class Lines(Protocol):
 
     def show(self, result: Result) -> None:
         """Show a result, and why it is not passed."""
+        ...
+
+    def explain(self, result: Result) -> None:
+        """Show only why, below the title: the rest has been shown."""
         ...
 
 
@@ -91,6 +96,10 @@ def _excerpt(result: Result) -> list[str]:
     return [*lines[:_SHOWN], f"… {more} more lines"]
 
 
+def _indent(lines: Sequence[str]) -> list[str]:
+    return [f"{' ' * _INDENT}{line}" for line in lines]
+
+
 class PlainLines:
     """Text, a line at a time."""
 
@@ -103,8 +112,14 @@ class PlainLines:
     def show(self, result: Result) -> None:
         """Print it."""
         word, rest = headline(result)
-        lines = [f"{' ' * _INDENT}{line}" for line in details(result)]
-        print("\n".join([f"{word}{rest}", *lines]), file=self._stream, flush=True)
+        self._print([f"{word}{rest}", *_indent(details(result))])
+
+    def explain(self, result: Result) -> None:
+        """Print the title and the reason."""
+        self._print([f"{_TITLE}{make_printable(result.title)}:", *_indent(details(result))])
+
+    def _print(self, lines: Sequence[str]) -> None:
+        print("\n".join(lines), file=self._stream, flush=True)
 
 
 class LiveLines:
@@ -129,11 +144,23 @@ class LiveLines:
 
     def show(self, result: Result) -> None:
         """Print it above what runs."""
-        from rich.padding import Padding
         from rich.text import Text
 
         word, rest = headline(result)
         self._console.print(Text.assemble((word, _COLOURS[result.verdict]), rest))
+        self._print_details(result)
+
+    def explain(self, result: Result) -> None:
+        """Print the title and the reason above what runs."""
+        from rich.text import Text
+
+        self._console.print(Text(f"{_TITLE}{make_printable(result.title)}:"))
+        self._print_details(result)
+
+    def _print_details(self, result: Result) -> None:
+        from rich.padding import Padding
+        from rich.text import Text
+
         for line in details(result):
             shown = Text(line, style="dim", overflow="fold")
             self._console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False))
