@@ -18,6 +18,9 @@ from netlab.topology.source import Mistakes, Path, WrongError, quote
 MAXIMUM_NAMES = 65_536
 """Most names of nodes in all checks together: ranges multiply."""
 
+CONVERGES = "the network converges"
+"""What ``converged`` is called."""
+
 REACHABLE_WITHIN = 10.0
 """Seconds that addresses get to be usable: neighbour discovery and duplicate address detection
 take one or two, on a slow host several. A routing protocol needs to be given longer."""
@@ -159,7 +162,8 @@ class _Checklist:
         if test is None:
             return None
         line, _, _ = self._source.locate(path)
-        name = check.name or describe(test, self._names)
+        made = CONVERGES if check.kind == "converged" else describe(test, self._names)
+        name = check.name or made
         return PlannedCheck(
             name=name, kind=check.kind, file=self._source.name, line=line, test=test
         )

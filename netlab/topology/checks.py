@@ -72,19 +72,16 @@ def _expression(value: object) -> str:
     return text
 
 
-_STRINGS: Schema = {"type": "array", "items": {"type": ["string", "number"]}}
+_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
+_SCALARS: Schema = {"type": "array", "items": _SCALAR}
 
-Target = Annotated[
-    str, PlainValidator(_target), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
+Target = Annotated[str, PlainValidator(_target), WithJsonSchema(_SCALAR)]
 CommandLine = Annotated[
     str | tuple[str, ...],
     PlainValidator(_command_line),
-    WithJsonSchema({"anyOf": [{"type": "string"}, _STRINGS]}),
+    WithJsonSchema({"anyOf": [_SCALAR, _SCALARS]}),
 ]
-Expression = Annotated[
-    str, PlainValidator(_expression), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
+Expression = Annotated[str, PlainValidator(_expression), WithJsonSchema(_SCALAR)]
 
 
 class Ping(Model):
@@ -110,8 +107,8 @@ def _also_nodes(schema: Schema) -> None:
     schema.clear()
     schema["description"] = long["description"]
     schema["anyOf"] = [
-        {"type": ["string", "number"], "description": "all, or a range of nodes."},
-        {**_STRINGS, "description": "Nodes, each to each other."},
+        {**_SCALAR, "description": "all, or a range of nodes."},
+        {**_SCALARS, "description": "Nodes, each to each other."},
         long,
     ]
 

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.cli.conftest import NETLAB, Shell
+from tests.cli.test_frame import on_terminal
 
 PLAIN = "name: plain\nnodes: {a: {id: 1}, b: {id: 2}}\n"
 CHECKED = (
@@ -210,6 +211,21 @@ def test_an_interrupted_test_is_told_and_the_reports_are_whole(
     assert cases["tests/test_plain.py::test_long"] == ["error"]
     assert "interrupted" in (netlab.folder / "page.html").read_text()
     assert sorted(path.name for path in netlab.folder.glob(".*")) == []
+
+
+def test_a_terminal_gets_colours_unless_no_color_is_set(netlab: Shell) -> None:
+    write_tests(netlab, "def test_passes(): pass\n")
+    shown = on_terminal(netlab, "test", "plain.yaml")
+    assert "\x1b[32mpassed" in shown
+    assert "plain: 1 passed in " in shown
+    assert "\x1b[32m" not in on_terminal(netlab, "test", "plain.yaml", NO_COLOR="1")
+
+
+def test_a_report_that_cannot_be_written_is_told_and_no_success(netlab: Shell) -> None:
+    write_tests(netlab, "def test_passes(): pass\n")
+    done = netlab("test", "plain.yaml", "--junit", "/dev/full")
+    assert done.returncode == 2
+    assert "/dev/full: cannot be written: No space left on device" in done.stderr
 
 
 def test_options_and_files_are_completed(netlab: Shell) -> None:

@@ -102,7 +102,7 @@ def plan_checks(*checks: str) -> tuple[PlannedCheck, ...]:
         ("unreachable: [r1, web]", "r1, web do not reach each other"),
         ("command: {node: 'r[1-2]', run: [ip, route]}", "r[1-2]: ip route"),
         (r'command: {node: r1, run: "cat\n  /x\x1b"}', "r1: cat /x "),
-        ("converged: ", "all nodes reach each other"),
+        ("converged: ", "the network converges"),
         ("{converged: , name: it settles}", "it settles"),
     ],
 )
@@ -149,8 +149,9 @@ async def test_evidence_is_kept_of_what_does_not_pass_and_of_nothing_else(tmp_pa
     text = "name: a\nnodes: {a: {id: 1}}\nchecks:\n"
     text += "  - command: {node: a, run: 'true'}\n"
     text += "  - command: {node: a, run: 'echo why >&2; false'}\n"
+    text += "  - command: {node: a, run: 'true', within: 1s}\n"
     topology = loads(text)
-    passes, fails = resolve_checks(topology, ["a"])
+    passes, fails, waits = resolve_checks(topology, ["a"])
     async with open_driver(text) as lab:
         result = await run_check(lab, passes, folder=tmp_path / "passes", collect=collect)
         assert (result.verdict, result.folder) == ("passed", None)
@@ -167,3 +168,10 @@ async def test_evidence_is_kept_of_what_does_not_pass_and_of_nothing_else(tmp_pa
         assert (result.verdict, result.code) == ("failed", 1)
         assert "a is gone" in (folder / "incomplete.txt").read_text()
         assert (folder / "half.txt").exists()
+
+        async with lab["a"].paused():
+            result = await run_check(lab, waits)
+        assert (result.verdict, result.code, result.folder) == ("failed", 1, None)
+        assert "did not end as expected within 1 s: a: " in result.message
+        assert "paused" in result.message
+        assert (await run_check(lab, waits)).verdict == "passed"
