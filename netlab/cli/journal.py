@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 from netlab.cli.failure import BUG, INTERRUPTED
 from netlab.cli.reports.lines import Lines
 from netlab.errors import NetlabError
 from netlab.plan.checklist import PlannedCheck
-from netlab.testing.results import CHECKS, TESTS, Record, Result, Verdict
+from netlab.testing.results import CHECKS, Record, Result, Verdict
 
 
 @final
@@ -39,15 +39,17 @@ class Journal:
     _began: float = field(default_factory=time.time)
     _start: float = field(default_factory=time.monotonic)
     _running_since: tuple[float, float] = (0.0, 0.0)
+    _suite: str = CHECKS
 
-    def begin(self, title: str, *, shown: bool = True) -> None:
+    def begin(self, title: str, *, suite: str = CHECKS, shown: bool = True) -> None:
         """Note what is under way.
 
         Args:
             title: What; empty when nothing is.
+            suite: What it belongs to.
             shown: Whether to say so; not so where something else does.
         """
-        self.running = title
+        self.running, self._suite = title, suite
         self._running_since = (time.time(), time.monotonic())
         self.lines.begin(title if shown else "")
 
@@ -87,46 +89,42 @@ class Journal:
         return max((result.code for result in self.results), default=0)
 
     def _add_running(self, title: str, verdict: Verdict, error: BaseException | None) -> None:
-        check = next((check for check in self.checks if check.name == title), None)
         moment, start = self._running_since
-        self.begin("")
-        self.add(
-            Result(
-                suite=TESTS if "::" in title and check is None else CHECKS,
-                group=self.lab,
-                name=title,
-                title=title,
-                kind=check.kind if check else "lab",
-                file=check.file if check else "",
-                line=check.line if check else 0,
-                verdict=verdict,
-                began=moment or self._began,
-                seconds=time.monotonic() - (start or self._start),
-                message=str(error) if error else "interrupted while it ran",
-                evidence=(error.evidence or "") if isinstance(error, NetlabError) else "",
-                code=error.exit_code if isinstance(error, NetlabError) else BUG,
-            ),
-            # An error is reported as such.
-            shown=error is None,
+        check = next((check for check in self.checks if check.name == title), None)
+        mine = self._suite == CHECKS
+        result = self._result(title, check if mine else None, verdict)
+        result = replace(
+            result,
+            suite=self._suite,
+            kind=result.kind if mine else "python",
+            began=moment or self._began,
+            seconds=time.monotonic() - (start or self._start),
+            message=str(error) if error else "interrupted while it ran",
+            evidence=(error.evidence or "") if isinstance(error, NetlabError) else "",
+            code=error.exit_code if isinstance(error, NetlabError) else BUG,
         )
+        self.begin("")
+        self.add(result, shown=False)
+        # An error is reported with its evidence by who called.
+        self.lines.show(replace(result, evidence=""))
 
     def _skip_rest(self, reason: str) -> None:
         known = {result.title for result in self.results if result.suite == CHECKS}
         for check in self.checks:
             if check.name not in known:
-                self.add(
-                    Result(
-                        suite=CHECKS,
-                        group=self.lab,
-                        name=check.name,
-                        title=check.name,
-                        kind=check.kind,
-                        file=check.file,
-                        line=check.line,
-                        verdict="skipped",
-                        message=reason,
-                    )
-                )
+                self.add(replace(self._result(check.name, check, "skipped"), message=reason))
+
+    def _result(self, title: str, check: PlannedCheck | None, verdict: Verdict) -> Result:
+        return Result(
+            suite=CHECKS,
+            group=self.lab,
+            name=title,
+            title=title,
+            kind=check.kind if check else "lab",
+            file=check.file if check else "",
+            line=check.line if check else 0,
+            verdict=verdict,
+        )
 
 
 def to_plain(record: Record) -> dict[str, Any]:

@@ -30,6 +30,9 @@ from netlab.testing.results import TESTS, Result, Verdict
 FOLDER = "tests"
 """The folder beside a topology that its tests are in."""
 
+_ALL = "the Python tests"
+"""What is under way between two of them, and while they are collected."""
+
 GRACE = 10.0
 """Seconds that pytest gets to take its labs down and to write what it knows, once interrupted."""
 
@@ -121,6 +124,7 @@ def _plugin_options(tests: PythonTests) -> list[str]:
 async def run_tests(tests: PythonTests, journal: Journal) -> None:
     """Run the tests; they are shown as they end, and kept with what pytest wrote about them."""
     listener = _Listener(journal)
+    journal.begin(_ALL, suite=TESTS)
     with tempfile.TemporaryDirectory(prefix="netlab-test-") as name:
         report = Path(name) / "junit.xml"
         status: int | None = None
@@ -128,6 +132,7 @@ async def run_tests(tests: PythonTests, journal: Journal) -> None:
             status = await _run_pytest(tests, report, listener)
         finally:
             _keep(_read(report, status, listener), journal, listener)
+    journal.begin("")
 
 
 async def _run_pytest(tests: PythonTests, report: Path, listener: _Listener) -> int:
@@ -256,7 +261,7 @@ class _Listener:
         if found and found[1] != self.running:
             self.running = found[1]
             self._began = time.time()
-            self._journal.begin(self.running)
+            self._journal.begin(self.running, suite=TESTS)
 
     def _take(self, line: str) -> None:
         self.tail.append(line)
@@ -264,7 +269,7 @@ class _Listener:
         if found is None:
             return
         self.running = ""
-        self._journal.begin("")
+        self._journal.begin(_ALL, suite=TESTS)
         verdict = _WORDS[found["word"]]
         result = Result(
             suite=TESTS,

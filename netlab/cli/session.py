@@ -116,6 +116,8 @@ async def _run_checks(session: Session, journal: Journal) -> None:
             result = await run_check(lab, check, folder=folder, collect=collect)
             journal.begin("")
             journal.add(result)
+        journal.begin(f"the end of lab {session.plan.lab}", shown=False)
+    journal.begin("")
 
 
 @asynccontextmanager

@@ -30,6 +30,19 @@ def write_tests(netlab: Shell, text: str, name: str = "test_plain.py") -> None:
     (folder / name).write_text(text)
 
 
+def start(netlab: Shell, *words: str) -> subprocess.Popen[str]:
+    """Start netlab so that it heeds Ctrl-C, and do not wait."""
+    return subprocess.Popen(
+        [NETLAB, *words],
+        cwd=netlab.folder,
+        env=netlab.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def read_cases(path: Path) -> dict[str, list[str]]:
     """Return the tags inside each case, by its name."""
     root = ElementTree.parse(path).getroot()
@@ -191,15 +204,7 @@ def test_an_interrupted_test_is_told_and_the_reports_are_whole(
         "def test_last(): pass\n",
     )
     os.mkfifo(netlab.folder / "began")
-    process = subprocess.Popen(
-        [NETLAB, "test", "plain.yaml", "--junit", "j.xml", "--report", "page.html"],
-        cwd=netlab.folder,
-        env=netlab.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+    process = start(netlab, "test", "plain.yaml", "--junit", "j.xml", "--report", "page.html")
     with (netlab.folder / "began").open():
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
@@ -211,6 +216,18 @@ def test_an_interrupted_test_is_told_and_the_reports_are_whole(
     assert cases["tests/test_plain.py::test_long"] == ["error"]
     assert "interrupted" in (netlab.folder / "page.html").read_text()
     assert sorted(path.name for path in netlab.folder.glob(".*")) == []
+
+
+def test_tests_that_are_still_collected_can_be_interrupted_too(netlab: Shell) -> None:
+    write_tests(netlab, "import time\nopen('began', 'w').close()\ntime.sleep(60)\n")
+    os.mkfifo(netlab.folder / "began")
+    process = start(netlab, "test", "plain.yaml", "--junit", "j.xml")
+    with (netlab.folder / "began").open():
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "netlab: interrupted: the Python tests" in stderr
+    assert read_cases(netlab.folder / "j.xml")["the Python tests"] == ["error"]
 
 
 def test_a_terminal_gets_colours_unless_no_color_is_set(netlab: Shell) -> None:
