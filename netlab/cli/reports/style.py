@@ -47,6 +47,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 @media print {
   body { max-width: none; padding: 0 }
   .drawing, details > summary { break-inside: avoid }
+  tr.explained { break-after: avoid }
   pre { max-height: none }
 }
 """.strip()
