@@ -146,7 +146,11 @@ async def run(
 
 @asynccontextmanager
 async def open_process(
-    argv: Sequence[str], *, pass_fds: Sequence[int] = (), stderr: int | None = None
+    argv: Sequence[str],
+    *,
+    pass_fds: Sequence[int] = (),
+    stderr: int | None = None,
+    cwd: Path | None = None,
 ) -> AsyncGenerator[trio.Process]:
     """Start a program in a session of its own; it is ended when the block is left.
 
@@ -156,6 +160,7 @@ async def open_process(
         argv: The command line; the first word is looked up by :func:`find_program`.
         pass_fds: Descriptors that it inherits under their own numbers.
         stderr: Where its standard output and error go; inherited when None.
+        cwd: Its working directory.
 
     Raises:
         MissingProgramError: It is not installed.
@@ -166,6 +171,7 @@ async def open_process(
         stdout=stderr,
         stderr=stderr,
         pass_fds=tuple(pass_fds),
+        cwd=cwd,
         start_new_session=True,
     )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,16 @@ import typer
 
 from netlab.cli.candidates import complete_files, complete_labs, complete_nodes
 from netlab.errors import UsageError
+
+DEFAULT_TIMEOUT = 300.0
+"""Seconds that nodes have to become ready: for slow hosts without KVM, not for patience."""
+
+
+class AccelChoice(StrEnum):
+    """An accelerator that can be insisted on."""
+
+    kvm = "kvm"
+    tcg = "tcg"
 
 
 class Format(StrEnum):
@@ -110,6 +121,28 @@ WorkersOption = Annotated[
         "--max-workers", min=1, metavar="COUNT", help="How many nodes at once; default: by CPUs."
     ),
 ]
+
+TimeoutOption = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="Until every node must be ready.")
+]
+
+AccelOption = Annotated[
+    AccelChoice | None, typer.Option(help="Insist on an accelerator; default: what works.")
+]
+
+OvercommitOption = Annotated[
+    bool, typer.Option("--overcommit", help="Start although there is not enough memory.")
+]
+
+
+def check_timeout(timeout: float) -> None:
+    """Refuse a number that is none.
+
+    Raises:
+        UsageError: It is infinite, or not a number.
+    """
+    if not math.isfinite(timeout):
+        raise UsageError(f"--timeout {timeout}: expected seconds")
 
 
 def parse_variables(settings: Sequence[str] | None, option: str = "-s") -> dict[str, str]:

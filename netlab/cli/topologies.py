@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from netlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from netlab.plan.checklist import PlannedCheck
     from netlab.plan.model import Plan
 
 PATTERNS = (("*.netlab.yaml", "*.netlab.yml"), ("topology.yaml", "topology.yml"))
@@ -84,3 +85,25 @@ def load_plan(
     from netlab.plan.select import select
 
     return select(plan, select_names(nodes, [node.name for node in plan.nodes]))
+
+
+def load_checks(
+    path: Path, *, variables: dict[str, str] | None = None, lab: str | None = None
+) -> tuple[Plan, Sequence[PlannedCheck]]:
+    """Return the plan of a topology file, and its checks.
+
+    Args:
+        path: The file.
+        variables: Values for its ``${names}``.
+        lab: The lab's name, if not the file's.
+
+    Raises:
+        TopologyError: The file has mistakes.
+    """
+    from netlab.plan.checklist import resolve_checks
+    from netlab.plan.resolve import resolve
+    from netlab.topology.load import examine
+
+    topology = examine(path, variables=variables or {})
+    plan = resolve(topology, lab=lab)
+    return plan, resolve_checks(topology, [node.name for node in plan.nodes])

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator
 from contextlib import closing
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.options import (
+    DEFAULT_TIMEOUT,
+    AccelOption,
     FilterOption,
     Format,
     FormatOption,
     NewNameOption,
+    OvercommitOption,
     SetOption,
+    TimeoutOption,
     TopologyArgument,
     TopologyOption,
     WorkersOption,
+    check_timeout,
     parse_variables,
 )
 from netlab.cli.output import format_seconds, say, write_json
 from netlab.cli.topologies import find_topology, load_plan
-from netlab.errors import UsageError
 
 if TYPE_CHECKING:
     from netlab.lab.start import Start
     from netlab.plan.model import Plan
 
 app = make_app()
-
-DEFAULT_TIMEOUT = 300.0
-"""Seconds that nodes have to become ready: for slow hosts without KVM, not for patience."""
-
-
-class AccelChoice(StrEnum):
-    """An accelerator that can be insisted on."""
-
-    kvm = "kvm"
-    tcg = "tcg"
 
 
 @add_verb(
@@ -68,23 +60,16 @@ def up(
     settings: SetOption = None,
     node_filter: FilterOption = None,
     max_workers: WorkersOption = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="Until every node must be ready.")
-    ] = DEFAULT_TIMEOUT,
-    accel: Annotated[
-        AccelChoice | None, typer.Option(help="Insist on an accelerator; default: what works.")
-    ] = None,
-    overcommit: Annotated[
-        bool, typer.Option("--overcommit", help="Start although there is not enough memory.")
-    ] = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    accel: AccelOption = None,
+    overcommit: OvercommitOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
     output: FormatOption = Format.table,
 ) -> None:
     """Start a lab and return when every node is ready; the lab goes on until `netlab down`."""
-    if not math.isfinite(timeout):
-        raise UsageError(f"--timeout {timeout}: expected seconds")
+    check_timeout(timeout)
     path = find_topology(argument, topology)
     plan = load_plan(path, variables=parse_variables(settings), lab=name, nodes=node_filter)
     for warning in plan.warnings:

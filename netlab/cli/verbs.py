@@ -36,6 +36,7 @@ VERBS = tuple(
         ("link", "link", "Pull the cable between two nodes, or put it back", _LABS),
         ("logs", "logs", "Print a node's console log, or the lab's own", _LABS),
         ("events", "events", "Print what happened in a lab, as it happens", _LABS),
+        ("test", "test", "Start a lab, look at its checks, run its tests, take it down", _LABS),
         ("validate", "validate", "Check topology files and report every mistake", _TOPOLOGIES),
         ("plan", "plan", "Show everything a lab would be, without starting it", _TOPOLOGIES),
         ("graph", "graph", "Draw a topology: mermaid, dot or SVG", _TOPOLOGIES),

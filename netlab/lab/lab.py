@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import MissingFeatureError
+from netlab.errors import MissingFeatureError, NotReadyError
 from netlab.image.store import Image, Progress, Store, open_store
 from netlab.lab.events import EventLog
 from netlab.lab.frames import SocketFrames, open_frames
@@ -147,6 +147,24 @@ async def open_lab(
             tasks.start_soon(node.run, boots[name], accels[name].accel, shared)
         yield lab
         tasks.cancel_scope.cancel()
+
+
+async def wait_ready_within(lab: Lab, timeout: float) -> None:
+    """Wait until every node is ready, for so many seconds.
+
+    Raises:
+        NotReadyError: Some are not in time; the evidence is what each waits for.
+        NetlabError: A node failed; the first one's reason.
+    """
+    with trio.move_on_after(timeout) as deadline:
+        await lab.wait_ready()
+    if deadline.cancelled_caught:
+        late = [node for node in lab.nodes.values() if node.state != "ready"]
+        raise NotReadyError(
+            f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
+            hint="give them longer with --timeout, or fewer at once with --max-workers",
+            evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
+        )
 
 
 def _check_accel(plan: Plan, options: Options) -> None:

@@ -26,11 +26,11 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
 
-from netlab.errors import NetlabError, NotReadyError, leaves
+from netlab.errors import NetlabError, leaves
 from netlab.lab.api import make_application
 from netlab.lab.events import EventLog
 from netlab.lab.folders import LabFolders, lab_folders
-from netlab.lab.lab import Lab, Options, open_lab
+from netlab.lab.lab import Options, open_lab, wait_ready_within
 from netlab.lab.records import to_record
 from netlab.lab.service import Service
 from netlab.plan.codec import from_json
@@ -99,7 +99,7 @@ async def run_lab(
                 open_lab(plan, options=options, folder=folders.state, events=events) as lab,
             ):
                 service.begin(lab)
-                await _wait_ready(lab, timeout)
+                await wait_ready_within(lab, timeout)
                 events.record("lab", "ready", state="ready")
                 await trio.sleep_forever()
 
@@ -125,18 +125,6 @@ async def _watch_signals(going_down: trio.Event) -> None:
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-async def _wait_ready(lab: Lab, timeout: float) -> None:
-    with trio.move_on_after(timeout) as deadline:
-        await lab.wait_ready()
-    if deadline.cancelled_caught:
-        late = [node for node in lab.nodes.values() if node.state != "ready"]
-        raise NotReadyError(
-            f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
-            hint="give them longer with --timeout, or fewer at once with --max-workers",
-            evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
-        )
 
 
 @asynccontextmanager

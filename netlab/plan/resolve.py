@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from netlab.errors import UsageError
 from netlab.plan.addressing import Addressing, assign
+from netlab.plan.checklist import make_checklist
 from netlab.plan.checks import check_addresses
 from netlab.plan.inventory import PlannedNode, make_inventory
 from netlab.plan.machines import plan_memory
@@ -56,6 +57,8 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
         _node(name, node, interfaces.get(node.name, ()), addressing, mistakes)
         for node in nodes.values()
     )
+    # For their mistakes only: checks are no part of the plan.
+    make_checklist(topology, nodes, mistakes)
     mistakes.check()
     return Plan(
         lab=name,

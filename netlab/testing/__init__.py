@@ -13,6 +13,9 @@ transfer.py     files and trees
 probes.py       what a guest's own tables say
 keyboard.py     the keys of a keyboard, and what types a text
 picture.py      a picture of a screen as tesseract reads it
+checks.py       the checks of a topology,
+pings.py        what their pings came to,
+results.py      and how they went, as values
 """
 
 from __future__ import annotations

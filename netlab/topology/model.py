@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from netlab.errors import Mistake
+from netlab.topology.checks import Check
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
@@ -265,6 +266,9 @@ class Topology(Model):
     )
     links: Annotated[tuple[Link, ...], Elements()] = Field(
         default=(), description="What joins the nodes, beside vlans."
+    )
+    checks: Annotated[tuple[Check, ...], Elements()] = Field(
+        default=(), description="What has to be true of the lab; `netlab test` looks at it."
     )
 
     _source: Source = PrivateAttr(default_factory=Source)

@@ -18,6 +18,10 @@ PLACEHOLDER_LINK = "a -- b"
 
 _PLACEHOLDER_NAME = "lab"
 
+# Takes the place of a mistaken check, so that the others keep their numbers.
+_PLACEHOLDER_CHECK: Value = {"converged": None}
+_NEEDED = frozenset(("from", "to", "node", "run"))
+
 # A mapping of mappings inside a node or group, of which one entry alone can be left out.
 _ENTRIES = ("interfaces", "files")
 
@@ -54,6 +58,8 @@ def _cut(document: dict[str, Value], path: Path) -> bool:
             _cut_entry(_mapping(document, path[0]), name, rest)
         case ("links", int(index), *_):
             cast("list[Value]", document["links"])[index] = PLACEHOLDER_LINK
+        case ("checks", int(index), *rest):
+            _cut_check(cast("list[Value]", document["checks"]), index, rest)
         case ("defaults" | "addressing" | "vars", str(key), *rest):
             _cut_setting(_mapping(document, path[0]), key, rest)
         case (key, *_):
@@ -78,6 +84,15 @@ def _cut_setting(settings: dict[str, Value], key: str, rest: list[str | int]) ->
         entries.pop(str(rest[0]), None)
     else:
         settings.pop(key, None)
+
+
+def _cut_check(checks: list[Value], index: int, rest: list[str | int]) -> None:
+    check = checks[index]
+    test = check.get(str(rest[0])) if rest and isinstance(check, dict) else None
+    if isinstance(test, dict) and len(rest) > 1 and rest[1] not in _NEEDED:
+        test.pop(str(rest[1]), None)
+    else:
+        checks[index] = _PLACEHOLDER_CHECK
 
 
 def _mapping(document: dict[str, Value], *path: str | int) -> dict[str, Value]:

@@ -34,8 +34,12 @@ _MAXIMUM_MEMORY = 1024 * 1024
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _MEMORY = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB))?")
 _MODE = re.compile(r"0?o?([0-7]{3,4})")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) *(ms|s|min)")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) *%")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _UNITS = {None: 1, "MiB": 1, "GiB": 1024}
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
+_MAXIMUM_SECONDS = 24 * 3600.0
 
 
 def describe_kind(value: object) -> str:
@@ -124,6 +128,32 @@ def _mode(value: object) -> int:
     if found is None:
         raise WrongError(f"{quote(value)} is not permission bits", "write them in octal, as 0644")
     return int(found[1], 8)
+
+
+def _duration(value: object) -> float:
+    """Return seconds."""
+    if isinstance(value, float):
+        return value
+    found = _DURATION.fullmatch(text_of(value, "a duration"))
+    if found is None:
+        raise WrongError(f"{quote(value)} is not a duration", "write 500ms, 30s or 2min")
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if not 0 < seconds <= _MAXIMUM_SECONDS:
+        raise WrongError(f"{quote(value)} is not a duration above 0s and up to a day")
+    return seconds
+
+
+def _percentage(value: object) -> float:
+    """Return percent, 0 to 100."""
+    if isinstance(value, float):
+        return value
+    found = _PERCENTAGE.fullmatch(text_of(value, "a percentage"))
+    if found is None:
+        raise WrongError(f"{quote(value)} is not a percentage", "write 5% or 0.5%")
+    percent = float(found[1])
+    if percent > 100:
+        raise WrongError(f"{quote(value)} is more than 100%")
+    return percent
 
 
 def _ip(text: str, what: str, parse: Callable[[str], _Parsed]) -> _Parsed:
@@ -242,6 +272,22 @@ Mode = Annotated[
     BeforeValidator(_mode),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
 ]
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    WithJsonSchema({
+        "anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *(ms|s|min)$"}, VARIABLE],
+    }),
+]
+"""Seconds."""
+Percentage = Annotated[
+    float,
+    BeforeValidator(_percentage),
+    WithJsonSchema({
+        "anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *%$"}, VARIABLE],
+    }),
+]
+"""Percent, 0 to 100."""
 Vlan = Annotated[int, *integer("a vlan", 1, 4094)]
 Mtu = Annotated[int, *integer("an MTU", 68, 65521)]
 InterfaceAddress = Annotated[HostAddress, PlainValidator(_interface), WithJsonSchema(_STRING)]
