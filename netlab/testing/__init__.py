@@ -10,6 +10,8 @@ lab.py          a lab's verbs: links, reachability, paths, captures
 conditions.py   what has to stay true; parts of a test
 transfer.py     files and trees
 probes.py       what a guest's own tables say
+script.py       scripts for the NixOS test driver, run on a lab
+facade/         and the synchronous verbs that they find
 """
 
 from __future__ import annotations
