@@ -38,6 +38,10 @@ GLOBAL_TIMEOUT = 3600.0
 """Seconds that a whole script gets when nobody says how long: what Nix grants one."""
 
 
+EVIDENCE_LINES = 20
+"""How much of an output is shown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     """A script that can be run.
@@ -82,6 +86,11 @@ class ScriptFailure:
     places: tuple[Place, ...]
     error: BaseException
 
+    def evidence(self) -> list[str]:
+        """Return the last lines of what shows it, indented."""
+        shown = self.error.evidence if isinstance(self.error, NetlabError) else None
+        return [f"    {line}" for line in (shown or "").splitlines()[-EVIDENCE_LINES:]]
+
     @property
     def exit_code(self) -> int:
         """1 for what the script itself found, else that of what failed."""
@@ -120,7 +129,7 @@ class ScriptResult:
         for place in self.failure.places:
             within = "" if place.function == "<module>" else f" in {place.function}"
             lines.append(f"  {self.name}:{place.line}{within}: {place.source}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.failure.evidence()])
 
 
 def load_script(path: str | Path) -> Script:

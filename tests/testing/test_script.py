@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from netlab import open_lab, resolve
-from netlab.errors import ConditionError, MachineDiedError, NotOfferedError
+from netlab.errors import ConditionError, InputError, MachineDiedError, NotOfferedError
 from netlab.testing import LabDriver
 from netlab.testing.facade.refused import SYMBOLS
 from netlab.testing.script import make_script, run_script, run_script_file
@@ -79,7 +79,8 @@ async def test_what_fails_is_told_by_the_lines_of_the_script() -> None:
             f"failed: {path} (X s)\n"
             "machine: `echo why >&2; exit 4` exited with status 4: why\n"
             f'  {path}:9: check("why")\n'
-            f'  {path}:2 in check: machine.succeed(f"echo {{word}} >&2; exit 4")'
+            f'  {path}:2 in check: machine.succeed(f"echo {{word}} >&2; exit 4")\n'
+            "    why"
         )
         assert result.exit_code == 1
         for text, message, code in (
@@ -118,14 +119,33 @@ async def test_what_is_not_offered_names_what_to_do() -> None:
 
 
 async def test_a_machine_that_dies_ends_the_verb_that_waits() -> None:
-    async with open_booting() as lab:
-        result = await run_script_file(SCRIPTS / "killed.py", lab)
+    async with open_booting("name: two\nnodes: {machine: {}, other: {}}\n") as lab:
+        result = await run_script_file(SCRIPTS / "killed.py", lab, timeout=60)
         failure = result.failure
         assert failure is not None
         assert isinstance(failure.error, MachineDiedError)
         assert failure.message == "machine: QEMU was killed by SIGKILL"
-        assert [place.line for place in failure.places] == [6]
+        assert [place.line for place in failure.places] == [7]
+        assert result.parts[0].seconds < 2.5
         assert result.exit_code == 4
+        assert "qemu-system" in str(result)
+        # A console that is waited for, and a machine that was not told to end.
+        dies = (
+            "import signal\nother.connect()\nos.kill(other.pid, signal.SIGKILL)\n"
+            "other.wait_for_console_text('never')"
+        )
+        result = await run_script(make_script(dies), lab, timeout=60)
+        assert result.failure is not None
+        assert result.failure.message == "other: QEMU was killed by SIGKILL"
+        result = await run_script(make_script("other.execute('true')"), lab, timeout=60)
+        assert result.failure is not None
+        assert result.exit_code == 4
+
+
+async def test_nodes_that_are_called_the_same_in_python_are_refused() -> None:
+    async with open_booting("name: same\nnodes: {1a: {}, 2a: {}}\n") as lab:
+        with pytest.raises(InputError, match="nodes 1a and 2a are both called _a in a script"):
+            await run_script(make_script(""), lab)
 
 
 async def test_a_condition_that_breaks_ends_a_wait_for_the_console() -> None:

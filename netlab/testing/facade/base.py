@@ -75,6 +75,16 @@ class MachineVerbs:
     def _call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._session.portal.call(function, *args, **kwargs)
 
+    def _ask(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what needs the guest: a machine that was powered off boots for it."""
+
+        async def ask() -> T:
+            if self._driver.node.state == "stopped":
+                await self._driver.node.start()
+            return await function(*args, **kwargs)
+
+        return self._call(ask)
+
     def _seconds(self, timeout: Duration | None) -> float:
         """Return how long a verb may take: a little less than what it is part of still has."""
         return min(to_seconds(timeout), self._session.portal.spare())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from netlab.errors import CommandError, WaitError
-from netlab.machine.console import Console
+import trio
+
+from netlab.errors import CommandError, MachineError, WaitError
 from netlab.testing.facade.base import MachineVerbs, verb
 from netlab.testing.facade.durations import TIMEOUT, Duration
-from netlab.testing.facade.watch import wait_running
+from netlab.testing.facade.watch import wait_off, wait_running
 from netlab.testing.waiting import Seen, make_limit, poll, within
 
 
@@ -28,14 +29,13 @@ class ConsoleVerbs(MachineVerbs):
     def wait_for_console_text(self, regex: str, timeout: Duration | None = None) -> None:
         """Wait until the serial console prints what matches; ``^`` and ``$`` match at lines.
 
-        Only what came after the last match counts.
+        Only what came after the line of the last match counts.
 
         Raises:
             WaitError: It did not come; the evidence is the console's end.
             MachineError: The machine ended first.
         """
-        re.compile(regex)
-        self._call(self._wait_console, regex, self._seconds(timeout))
+        self._call(self._wait_console, re.compile(regex, re.MULTILINE), self._seconds(timeout))
 
     @verb
     def get_console_log(self) -> str:
@@ -49,7 +49,7 @@ class ConsoleVerbs(MachineVerbs):
         Raises:
             CommandError: The guest has none of that number.
         """
-        return self._call(self._read_terminal, tty)
+        return self._ask(self._read_terminal, tty)
 
     @verb
     def wait_until_tty_matches(
@@ -60,7 +60,7 @@ class ConsoleVerbs(MachineVerbs):
         Raises:
             WaitError: It did not in time; the evidence is what it showed.
         """
-        self._call(self._wait_terminal, tty, re.compile(regexp), self._seconds(timeout))
+        self._ask(self._wait_terminal, tty, re.compile(regexp), self._seconds(timeout))
 
     @verb
     def dump_tty_contents(self, tty: str) -> None:
@@ -68,24 +68,28 @@ class ConsoleVerbs(MachineVerbs):
         self.log(self.get_tty_text(tty))
 
     async def _type(self, chars: str) -> None:
-        console = await self._find_console()
-        async with console.attach() as attachment:
+        machine = await wait_running(self._session.lab, self._driver.node)
+        async with machine.console.attach() as attachment:
             await attachment.send(chars.encode())
 
-    async def _find_console(self) -> Console:
-        return (await wait_running(self._session.lab, self._driver.node)).console
-
-    async def _wait_console(self, regex: str, timeout: float) -> None:
+    async def _wait_console(self, pattern: re.Pattern[str], timeout: float) -> None:
+        shown = f"{self.name}: {pattern.pattern!r} was not on the console"
+        lab, node = self._session.lab, self._driver.node
         limit = make_limit(timeout)
 
         async def give_up() -> WaitError:
-            message = f"{self.name}: {regex!r} was not on the console within {limit.seconds:.3g} s"
-            console = await self._find_console()
-            return WaitError(message, evidence="\n".join(console.tail()))
+            await trio.lowlevel.checkpoint()
+            tail = node.machine.console.tail() if node.pid is not None else ()
+            return WaitError(
+                f"{shown} within {limit.seconds:.3g} s", evidence="\n".join(tail) or None
+            )
 
         async with within(limit, give_up):
-            console = await self._find_console()
-            await self._record.wait_console(console, regex)
+            transcript = await self._record.find_transcript(await wait_running(lab, node))
+            if await transcript.wait(pattern) is None:
+                # Raises what ended the machine, if it was not told to end.
+                await wait_off(lab, node)
+                raise MachineError(f"{shown}, and the machine is off")
 
     async def _wait_terminal(self, tty: str, pattern: re.Pattern[str], timeout: float) -> None:
         async def look() -> Seen[bool]:

@@ -56,11 +56,11 @@ class CommandVerbs(MachineVerbs):
             MachineError: The machine failed, died or is stopped.
         """
         if not check_output:
-            self._call(detach, self._driver, command)
+            self._ask(detach, self._driver, command)
             return NOT_AWAITED, ""
         if not check_return:
-            return NOT_ASKED, self._call(run_last, self._driver, command, self._seconds(timeout))
-        return self._call(run_limited, self._driver, command, self._seconds(timeout))
+            return NOT_ASKED, self._ask(run_last, self._driver, command, self._seconds(timeout))
+        return self._ask(run_limited, self._driver, command, self._seconds(timeout))
 
     @verb
     def succeed(self, *commands: str, timeout: Duration | None = None) -> str:
@@ -71,7 +71,7 @@ class CommandVerbs(MachineVerbs):
             WaitError: One did not end in time.
         """
         seconds = self._seconds(timeout)
-        return "".join([self._call(succeed, self._driver, each, seconds) for each in commands])
+        return "".join([self._ask(succeed, self._driver, each, seconds) for each in commands])
 
     @verb
     def fail(self, *commands: str, timeout: Duration | None = None) -> str:
@@ -99,7 +99,7 @@ class CommandVerbs(MachineVerbs):
         Raises:
             WaitError: It did not in time; the message has the last attempt's status and output.
         """
-        return self._call(wait_shell, self._driver, command, self._seconds(timeout))
+        return self._ask(wait_shell, self._driver, command, self._seconds(timeout))
 
     @verb
     def wait_until_fails(self, command: str, timeout: Duration | None = TIMEOUT) -> str:
@@ -108,7 +108,7 @@ class CommandVerbs(MachineVerbs):
         Raises:
             WaitError: It did not in time.
         """
-        return self._call(wait_shell, self._driver, command, self._seconds(timeout), failure=True)
+        return self._ask(wait_shell, self._driver, command, self._seconds(timeout), failure=True)
 
     @verb
     def sleep(self, duration: Duration) -> None:
@@ -123,7 +123,7 @@ class CommandVerbs(MachineVerbs):
             WaitError: There was none in time.
         """
         command, what = f"test -e {filename}", f"{filename} was not there"
-        self._call(wait_shell, self._driver, command, self._seconds(timeout), what=what)
+        self._ask(wait_shell, self._driver, command, self._seconds(timeout), what=what)
 
     @verb
     def wait_for_open_port(
@@ -135,7 +135,7 @@ class CommandVerbs(MachineVerbs):
             WaitError: It was not in time.
         """
         if self._is_own(addr):
-            self._call(self._driver.wait_for_open_port, port, addr, timeout=self._seconds(timeout))
+            self._ask(self._driver.wait_for_open_port, port, addr, timeout=self._seconds(timeout))
         else:
             self._wait_elsewhere(port, addr, timeout, opened=True)
 
@@ -149,9 +149,7 @@ class CommandVerbs(MachineVerbs):
             WaitError: It was not in time.
         """
         if self._is_own(addr):
-            self._call(
-                self._driver.wait_for_closed_port, port, addr, timeout=self._seconds(timeout)
-            )
+            self._ask(self._driver.wait_for_closed_port, port, addr, timeout=self._seconds(timeout))
         else:
             self._wait_elsewhere(port, addr, timeout, opened=False)
 
@@ -167,7 +165,7 @@ class CommandVerbs(MachineVerbs):
         Raises:
             WaitError: It did not in time.
         """
-        self._call(
+        self._ask(
             self._driver.wait_for_open_unix_socket,
             addr,
             datagram=is_datagram,
@@ -188,7 +186,7 @@ class CommandVerbs(MachineVerbs):
         command = CONNECT.format(address=shlex.quote(address), port=int(port))
         what = f"port {port} at {address} was not {'open' if opened else 'closed'}"
         seconds = self._seconds(timeout)
-        self._call(wait_shell, self._driver, command, seconds, failure=not opened, what=what)
+        self._ask(wait_shell, self._driver, command, seconds, failure=not opened, what=what)
 
 
 class UnitVerbs(CommandVerbs):
@@ -245,9 +243,9 @@ class UnitVerbs(CommandVerbs):
             WaitError: It was not active in time.
         """
         if user is None:
-            self._call(self._driver.wait_for_unit, unit, timeout=self._seconds(timeout))
+            self._ask(self._driver.wait_for_unit, unit, timeout=self._seconds(timeout))
         else:
-            self._call(self._wait_for_user_unit, unit, user, self._seconds(timeout))
+            self._ask(self._wait_for_user_unit, unit, user, self._seconds(timeout))
 
     @verb
     def start_job(self, jobname: str, user: str | None = None) -> tuple[int, str]:

@@ -15,6 +15,9 @@ from netlab.testing.facade.watch import QMPEvent, wait_off
 if TYPE_CHECKING:
     from netlab.testing.node import NodeDriver
 
+SHUTDOWN_GRACE = 90.0
+"""Seconds that a guest gets to power off before QEMU is ended: what systemd gives a service."""
+
 EVENT_TIMEOUT = 600
 """Seconds that one of QEMU's events is waited for when nobody says how long."""
 
@@ -52,7 +55,7 @@ class PowerVerbs(MachineVerbs):
     @verb
     def shutdown(self) -> None:
         """Power it off, in order if the guest can, and wait until it is off."""
-        self._call(self._driver.shutdown)
+        self._call(self._driver.node.shutdown, grace=SHUTDOWN_GRACE)
 
     @verb
     def wait_for_shutdown(self, timeout: Duration | None = None) -> None:

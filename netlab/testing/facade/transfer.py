@@ -21,12 +21,12 @@ class TransferVerbs(MachineVerbs):
             InputError: The host has no such file.
             CommandError: The guest could not take it.
         """
-        self._call(self._send, Path(source), guest_path(target))
+        self._ask(self._send, Path(source), guest_path(target))
 
     @verb
     def copy_from_host_via_shell(self, source: str, target: str) -> None:
         """Copy a file of the host, of any size; the same as :meth:`copy_from_host`."""
-        self._call(self._send, Path(source), guest_path(target))
+        self._ask(self._send, Path(source), guest_path(target))
 
     @verb
     def copy_from_machine(self, source: str, target_dir: str = "") -> None:
@@ -37,7 +37,7 @@ class TransferVerbs(MachineVerbs):
         """
         path = guest_path(source)
         target = self._session.out / target_dir / posixpath.basename(path.rstrip("/"))
-        self._call(self._driver.copy_from, path, target, timeout=TIMEOUT)
+        self._ask(self._driver.copy_from, path, target, timeout=TIMEOUT)
 
     @verb
     def copy_from_vm(self, source: str, target_dir: str = "") -> None:

@@ -64,6 +64,10 @@ with subtest("the console"):
     r1.send_console("echo on the con''sole\n")
     r1.wait_for_console_text("^on the console")
     assert "on the console" in r1.get_console_log()
+    r1.succeed("printf 'first\\nsecond\\nthird\\n' >/dev/console")
+    r1.wait_for_console_text("first$")
+    r1.wait_for_console_text("^second$", timeout=30)
+    r1.wait_for_console_text("^third$", timedelta(seconds=30))
     r1.succeed("printf 'on the terminal' >/dev/tty1")
     r1.wait_until_tty_matches("1", "on the term.nal")
     assert "on the terminal" in r1.get_tty_text("1").splitlines()[0]
@@ -104,6 +108,13 @@ with subtest("power"):
     r3.wait_for_shutdown()
     r3.start(allow_reboot=True)
     r3.crash()
+    assert "netlab: init" in r3.get_console_log()
+    assert r3.pid is None
+    # As it comes up, before its agent answers.
+    r3.start()
+    r3.wait_for_console_text("netlab: init")
+    r3.shutdown()
+    assert r3.succeed("hostname") == "r3\n"
     start_all()
     r2.reboot()
     r1.wait_until_succeeds("ping -c1 -W1 r3", timeout=120)
