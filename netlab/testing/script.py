@@ -249,7 +249,7 @@ class _Thread:
         try:
             exec(self._script.code, symbols)  # it is what the user asks for
         except SystemExit as error:
-            if error.code not in {None, 0}:
+            if error.code not in (None, 0):
                 self.failure = self._explain(CheckError(f"it ended by exit({error.code!r})"), error)
         except ScriptEnded as error:
             self._ended_at = self._places(traceback.extract_tb(error.__traceback__))

@@ -17,6 +17,8 @@ import trio
 
 import netlab
 from netlab.errors import ConditionError, InputError, NotOfferedError, WaitError
+from netlab.lab.lab import Lab
+from netlab.testing.facade.base import Session
 from netlab.testing.facade.conditions import Conditions, PollingCondition
 from netlab.testing.facade.durations import accept_old_names, to_seconds
 from netlab.testing.facade.logging import Log
@@ -24,6 +26,8 @@ from netlab.testing.facade.machine import Machine
 from netlab.testing.facade.portal import GRACE, Portal, ScriptEnded, limit, open_portal
 from netlab.testing.facade.refused import MACHINE, SYMBOLS
 from netlab.testing.facade.symbols import Driver, pythonize
+from netlab.testing.facade.watch import Record
+from netlab.testing.node import NodeDriver
 from netlab.testing.script import load_script, make_script
 
 VERBS = {
@@ -78,7 +82,7 @@ VERBS = {
 }
 """Every verb of a machine that the NixOS driver has and netlab offers, as that driver takes it."""
 
-PROPERTIES = {"name", "pid", "qmp_client"}
+PROPERTIES = {"name", "pid", "qmp_client", "out_dir"}
 
 OTHERS = {
     *(
@@ -122,7 +126,7 @@ def test_a_verb_is_offered_or_refused() -> None:
 @pytest.mark.parametrize("name", MACHINE)
 def test_a_verb_that_is_refused_names_what_to_do(name: str) -> None:
     machine = object.__new__(Machine)
-    with pytest.raises(NotOfferedError, match=rf"netlab does not offer {name}\(\) \(") as caught:
+    with pytest.raises(NotOfferedError, match=rf"netlab does not offer {name} \(") as caught:
         getattr(machine, name)
     assert caught.value.hint == MACHINE[name]
     assert caught.value.exit_code == 2
@@ -223,6 +227,91 @@ def test_a_log_is_indented_by_its_blocks() -> None:
     assert lines[:4] == ["outside", "  inside", "  and on", "  r1: said"]
     assert lines[4].startswith("(finished: outside, in 0.0")
     assert lines[5:] == ["warning: careful"]
+
+
+class FakeScreen:
+    """A node's driver that has a screen and a keyboard, and writes down what is asked of it."""
+
+    name = "r1"
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def screenshot(self, path: str | Path) -> None:
+        self.asked.append(path)
+        await trio.lowlevel.checkpoint()
+
+    async def send_key(self, key: str) -> None:
+        self.asked.append(key)
+        await trio.lowlevel.checkpoint()
+
+    async def send_chars(self, text: str) -> None:
+        self.asked.append(text)
+        await trio.lowlevel.checkpoint()
+
+    async def screen_text(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return "login:"
+
+    async def wait_for_screen_text(self, pattern: str, *, timeout: float | None = None) -> None:
+        self.asked.append((pattern, timeout))
+        await trio.lowlevel.checkpoint()
+
+    async def forward_port(self, host_port: int, guest_port: int) -> None:
+        self.asked.append((host_port, guest_port))
+        await trio.lowlevel.checkpoint()
+
+
+class FakeBlind:
+    """A node's driver without."""
+
+    name = "r1"
+
+
+def make_machine(portal: Portal, driver: object) -> Machine:
+    session = Session(lab=cast("Lab", None), portal=portal, log=Log(), out=Path("/out"))
+    return Machine(session, cast("NodeDriver", driver), Record())
+
+
+async def test_a_screen_is_used_where_a_node_has_one() -> None:
+    driver = FakeScreen()
+
+    def script(portal: Portal) -> None:
+        machine = make_machine(portal, driver)
+        machine.screenshot("shown")
+        machine.screenshot("shown.ppm")
+        machine.screenshot("./here/shown")
+        machine.send_key("ctrl-alt-delete", log=False)
+        machine.send_chars("ab", delay=None)
+        assert machine.get_screen_text_variants() == ["login:"]
+        machine.wait_for_text("log.n", timeout=30)
+        machine.forward_port(guest_port=81)
+
+    async with open_portal() as portal:
+        await portal.run(lambda: script(portal))
+    assert driver.asked == [
+        *(Path("/out/shown.png"), Path("/out/shown.ppm"), Path("here/shown.png")),
+        *("ctrl-alt-delete", "a", "b", ("log.n", 30), (8080, 81)),
+    ]
+
+
+async def test_a_screen_is_refused_where_a_node_has_none() -> None:
+    def script(portal: Portal) -> None:
+        machine = make_machine(portal, FakeBlind())
+        for verb in (
+            lambda: machine.screenshot("x"),
+            lambda: machine.send_key("x"),
+            lambda: machine.send_chars("x"),
+            machine.get_screen_text,
+            lambda: machine.wait_for_text("x"),
+        ):
+            with pytest.raises(NotOfferedError, match=r"the screen .*the serial console"):
+                verb()
+        with pytest.raises(NotOfferedError, match="forward_port"):
+            machine.forward_port()
+
+    async with open_portal() as portal:
+        await portal.run(lambda: script(portal))
 
 
 async def test_a_verb_runs_in_trio_s_thread_and_from_any_thread() -> None:

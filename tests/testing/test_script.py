@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,13 @@ import pytest
 import trio
 
 from netlab import open_lab, resolve
-from netlab.errors import ConditionError, InputError, MachineDiedError, NotOfferedError
+from netlab.errors import (
+    ConditionError,
+    InputError,
+    MachineDiedError,
+    NotOfferedError,
+    SandboxError,
+)
 from netlab.testing import LabDriver
 from netlab.testing.facade.refused import SYMBOLS
 from netlab.testing.script import make_script, run_script, run_script_file
@@ -34,6 +42,11 @@ links:
   - {endpoints: [r2, r3], subnet: 10.2.3.0/24}
 """
 
+SU = """#!/bin/sh
+# su -l USER -s /bin/sh -c COMMAND
+[ "$1 $3 $4 $5" = "-l -s /bin/sh -c" ] && exec /bin/sh -c "$6"
+"""
+
 SYSTEMCTL = """#!/bin/sh
 # What systemd's answers about a unit that is active and one that has failed.
 case "$*" in
@@ -54,10 +67,10 @@ async def open_booting(text: str = ONE) -> AsyncGenerator[LabDriver]:
 async def test_a_script_with_the_common_verbs_runs_unmodified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    systemctl = tmp_path / "systemctl"
-    await trio.Path(systemctl).write_text(SYSTEMCTL)
-    await trio.Path(systemctl).chmod(0o755)
-    monkeypatch.setenv("SYSTEMCTL", str(systemctl))
+    for name, text in (("systemctl", SYSTEMCTL), ("su", SU)):
+        await trio.Path(tmp_path / name).write_text(text)
+        await trio.Path(tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PROGRAMS", str(tmp_path))
     told: list[str] = []
     async with open_booting(LINE) as lab:
         result = await run_script_file(SCRIPTS / "network.py", lab, out=tmp_path, tell=told.append)
@@ -88,6 +101,7 @@ async def test_what_fails_is_told_by_the_lines_of_the_script() -> None:
             ("undefined", "NameError: name 'undefined' is not defined", 1),
             ("log.error('this is wrong')", "this is wrong", 1),
             ("exit(3)", "it ended by exit(3)", 1),
+            ("exit(['why'])", "it ended by exit(['why'])", 1),
             ("machine.copy_from_host('/none', '/x')", "/none: there is no such file or folder", 2),
             ("machine.frobnicate()", "AttributeError: a machine has no verb 'frobnicate'", 1),
         ):
@@ -105,7 +119,7 @@ async def test_what_is_not_offered_names_what_to_do() -> None:
         assert (
             str(result)
             .splitlines()[1]
-            .startswith("netlab does not offer wait_for_x() (look at the screen with screenshot()")
+            .startswith("netlab does not offer wait_for_x (look at the screen with screenshot()")
         )
         names = make_script(
             "assert set(globals()) - {'__builtins__', '__name__'} == " + repr(NAMES)
@@ -140,6 +154,31 @@ async def test_a_machine_that_dies_ends_the_verb_that_waits() -> None:
         result = await run_script(make_script("other.execute('true')"), lab, timeout=60)
         assert result.failure is not None
         assert result.exit_code == 4
+
+
+async def test_a_lab_that_dies_ends_the_script() -> None:
+    waits = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def tell(line: str) -> None:
+        if "wait_for_console_text" in line:
+            token.run_sync_soon(waits.set)
+
+    async def run() -> None:
+        async with open_booting() as lab:
+
+            async def kill() -> None:
+                await waits.wait()
+                os.kill(lab.lab.sandbox.pid, signal.SIGKILL)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(kill)
+                script = make_script("machine.wait_for_console_text('this never comes')")
+                await run_script(script, lab, tell=tell)
+                await trio.sleep_forever()
+
+    with trio.fail_after(60), pytest.raises(SandboxError):
+        await run()
 
 
 async def test_nodes_that_are_called_the_same_in_python_are_refused() -> None:

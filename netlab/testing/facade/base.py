@@ -62,6 +62,11 @@ class MachineVerbs:
     def __repr__(self) -> str:
         return f"<machine {self.name}>"
 
+    @property
+    def out_dir(self) -> Path:
+        """The folder for what the script copies out and for its screenshots."""
+        return self._session.out
+
     def log(self, msg: str) -> None:
         """Tell something of this machine."""
         self._session.log.log(msg, {"machine": self.name})

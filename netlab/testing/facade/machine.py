@@ -25,5 +25,5 @@ class Machine(UnitVerbs, ConsoleVerbs, MonitorVerbs, ScreenVerbs, TransferVerbs)
             AttributeError: Nobody has it.
         """
         if name in MACHINE:
-            raise NotOfferedError(f"{name}()", MACHINE[name])
+            raise NotOfferedError(name, MACHINE[name])
         raise AttributeError(f"a machine has no verb {name!r}")

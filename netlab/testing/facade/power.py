@@ -41,7 +41,7 @@ class PowerVerbs(MachineVerbs):
             WaitError: It was not in time.
         """
         self.start()
-        self._call(self._driver.wait_ready, timeout=TIMEOUT)
+        self._call(self._driver.wait_ready, timeout=self._seconds(TIMEOUT))
 
     def is_up(self) -> bool:
         """Say whether it is ready."""
@@ -83,7 +83,7 @@ class PowerVerbs(MachineVerbs):
         Raises:
             WaitError: It was not ready in time.
         """
-        self._call(self._driver.reboot, timeout=TIMEOUT)
+        self._call(self._driver.reboot, timeout=self._seconds(TIMEOUT))
 
     @verb
     def block(self) -> None:

@@ -9,6 +9,9 @@ _GRAPHICS = "look at the screen with screenshot() and wait_for_text(), or ask th
 _EFI = "the firmware's variables are a matter of the topology, not of a running machine"
 _INTERACTIVE = "a script runs unattended; `netlab console` and `netlab exec` are for people"
 _INTERNAL = "the lab owns its machines and clears them away"
+_FOLDERS = (
+    "copy_from_host() and copy_from_machine() bring files in and out; out_dir is the script's"
+)
 
 MACHINE = {
     "wait_for_x": _GRAPHICS,
@@ -25,9 +28,15 @@ MACHINE = {
     "release": _INTERNAL,
     "cleanup_statedir": _INTERNAL,
     "run_callbacks": "conditions are looked at while a verb runs, by themselves",
+    "shared_dir": _FOLDERS,
+    "state_dir": _FOLDERS,
+    "tmp_dir": _FOLDERS,
+    "booted": "is_up() says whether it is ready, pid whether QEMU runs",
+    "connected": "is_up() says whether it is ready",
+    "process": "pid is QEMU's process",
     "log_serial": "log() tells something; serial_stdout_on() shows the console",
 }
-"""Verbs of a machine."""
+"""Verbs and attributes of a machine."""
 
 SYMBOLS = {
     "create_machine": "declare the node in the topology; start() boots it when the script wants it",

@@ -55,7 +55,7 @@ class ScreenVerbs(MachineVerbs):
 
         A name without a slash is in the script's output folder.
         """
-        name = filename if "." in filename else f"{filename}.png"
+        name = filename if "." in Path(filename).name else f"{filename}.png"
         self._call(
             self._screen().screenshot, Path(name) if "/" in name else self._session.out / name
         )

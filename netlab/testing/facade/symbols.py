@@ -157,4 +157,4 @@ def _tell_serial(session: Session, name: str, line: str) -> None:
 
 
 def _refuse(name: str, /, *_arguments: object, **_named: object) -> NoReturn:
-    raise NotOfferedError(f"{name}()", SYMBOLS[name])
+    raise NotOfferedError(name, SYMBOLS[name])

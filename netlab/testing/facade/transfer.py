@@ -21,12 +21,12 @@ class TransferVerbs(MachineVerbs):
             InputError: The host has no such file.
             CommandError: The guest could not take it.
         """
-        self._ask(self._send, Path(source), guest_path(target))
+        self._ask(self._send, Path(source), guest_path(target), self._seconds(TIMEOUT))
 
     @verb
     def copy_from_host_via_shell(self, source: str, target: str) -> None:
         """Copy a file of the host, of any size; the same as :meth:`copy_from_host`."""
-        self._ask(self._send, Path(source), guest_path(target))
+        self._ask(self._send, Path(source), guest_path(target), self._seconds(TIMEOUT))
 
     @verb
     def copy_from_machine(self, source: str, target_dir: str = "") -> None:
@@ -37,15 +37,15 @@ class TransferVerbs(MachineVerbs):
         """
         path = guest_path(source)
         target = self._session.out / target_dir / posixpath.basename(path.rstrip("/"))
-        self._ask(self._driver.copy_from, path, target, timeout=TIMEOUT)
+        self._ask(self._driver.copy_from, path, target, timeout=self._seconds(TIMEOUT))
 
     @verb
     def copy_from_vm(self, source: str, target_dir: str = "") -> None:
         """Copy a file or a folder of the guest: the older name of :meth:`copy_from_machine`."""
         self.copy_from_machine(source, target_dir)
 
-    async def _send(self, source: Path, target: str) -> None:
+    async def _send(self, source: Path, target: str, timeout: float) -> None:
         # As cp does: what is copied to a folder goes into it.
-        inside = (await self._driver.execute(("test", "-d", target))).status == 0
+        inside = (await self._driver.execute(("test", "-d", target), timeout=timeout)).status == 0
         path = posixpath.join(target, source.name) if inside else target
-        await self._driver.copy_to(source, path, timeout=TIMEOUT)
+        await self._driver.copy_to(source, path, timeout=timeout)

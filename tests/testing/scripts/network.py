@@ -79,7 +79,8 @@ with subtest("the console"):
     serial_stdout_off()
 
 with subtest("units"):
-    r1.copy_from_host(os.environ["SYSTEMCTL"], "/usr/bin/systemctl")
+    for program in ("systemctl", "su"):
+        r1.copy_from_host(os.path.join(os.environ["PROGRAMS"], program), "/usr/bin")
     r1.wait_for_unit("good.service")
     assert r1.get_unit_info("good.service")["ActiveState"] == "active"
     assert r1.get_unit_property("good.service", "SubState") == "running"
@@ -87,6 +88,10 @@ with subtest("units"):
     r1.require_unit_state("bad.service", "failed")
     with t.assertRaisesRegex(Exception, "bad.service is failed"):
         r1.wait_for_unit("bad.service", timeout=30)
+    r1.wait_for_unit("good.service", "alice", 30)
+    with t.assertRaisesRegex(Exception, "bad.service of alice is failed"):
+        r1.wait_for_unit("bad.service", user="alice")
+    assert r1.systemctl("list-jobs", user="alice") == (0, "--user list-jobs\n")
     assert r1.systemctl("is-active bad.service") == (0, "is-active bad.service\n")
     assert r1.start_job("good.service") == (0, "start good.service\n")
     assert r1.stop_job("good.service") == (0, "stop good.service\n")
