@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,6 +156,42 @@ async def test_a_machine_that_dies_ends_the_verb_that_waits() -> None:
         result = await run_script(make_script("other.execute('true')"), lab, timeout=60)
         assert result.failure is not None
         assert result.exit_code == 4
+
+
+INTERRUPTED = """
+import sys, trio
+from netlab import open_lab, resolve
+from netlab.testing import LabDriver
+from netlab.testing.script import make_script, run_script
+from netlab.topology.load import loads
+
+async def main():
+    async with open_lab(resolve(loads(sys.argv[1]))) as live:
+        lab = LabDriver(live)
+        await lab.wait_ready()
+        print(live.nodes["machine"].pid, flush=True)
+        script = make_script(sys.argv[2])
+        print(await run_script(script, lab, tell=lambda line: print(line, flush=True)))
+
+trio.run(main)
+"""
+
+
+def test_an_interrupted_script_takes_its_lab_along() -> None:
+    script = "try:\n    machine.wait_until_fails('true')\nfinally:\n    print('left', flush=True)"
+    argv = (sys.executable, "-c", INTERRUPTED, ONE, script)
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as run:
+        assert run.stdout is not None
+        pid = int(run.stdout.readline())
+        assert "wait_until_fails" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        rest = run.stdout.read()
+    assert "left" in rest
+    assert "failed" not in rest
+    assert run.returncode == -signal.SIGINT
+    assert not Path(f"/proc/{pid}").exists()
 
 
 async def test_a_lab_that_dies_ends_the_script() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -113,20 +113,23 @@ class Portal:
         When the caller is cancelled, the script's verbs are; a script that does not end then is
         left to itself after :data:`GRACE`.
         """
-        patience = trio.CancelScope(shield=True)
+        ended = trio.Event()
 
-        async def tell_end() -> None:
+        def run() -> T:
             try:
-                await trio.sleep_forever()
+                return script()
             finally:
-                self.end()
-                patience.deadline = trio.current_time() + GRACE
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(ended.set)
 
-        async with open_background() as tasks:
-            tasks.start_soon(tell_end)
-            with patience:
-                return await trio.to_thread.run_sync(script, abandon_on_cancel=True)
-        raise ScriptEnded
+        # Who is cancelled here already has no thread to wait for.
+        await trio.lowlevel.checkpoint()
+        try:
+            return await trio.to_thread.run_sync(run, abandon_on_cancel=True)
+        finally:
+            self.end()
+            with trio.move_on_after(GRACE, shield=True):
+                await ended.wait()
 
     def watch(self, key: object, look: Callable[[], None], interval: float) -> None:
         """Look again and again, from a thread, until :meth:`unwatch`.
