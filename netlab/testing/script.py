@@ -245,7 +245,6 @@ class _Thread:
         linecache.cache[self._script.name] = (
             len(text), None, text.splitlines(keepends=True), self._script.name,
         )  # fmt: skip
-        symbols["__name__"] = "__main__"
         try:
             exec(self._script.code, symbols)  # it is what the user asks for
         except SystemExit as error:

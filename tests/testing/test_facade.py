@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from netlab.testing.facade.logging import Log
 from netlab.testing.facade.machine import Machine
 from netlab.testing.facade.portal import GRACE, Portal, ScriptEnded, limit, open_portal
 from netlab.testing.facade.refused import MACHINE, SYMBOLS
+from netlab.testing.facade.shell import ShellCommand
 from netlab.testing.facade.symbols import Driver, pythonize
 from netlab.testing.facade.watch import Record
 from netlab.testing.node import NodeDriver
@@ -215,6 +218,28 @@ def test_a_script_that_is_not_python_is_an_input_error_with_its_position(tmp_pat
         make_script("x\0")
     with pytest.raises(InputError, match=r"script\.py:1:"):
         make_script("await x")
+
+
+def run_line(line: str, path: str) -> subprocess.CompletedProcess[str]:
+    """Run a script's command line on the host; the profile would find what the path hides."""
+    words = [each.replace("/etc/profile", "/none") for each in ShellCommand(argv=line).words()]
+    return subprocess.run(words, env={"PATH": path}, capture_output=True, text=True, check=False)
+
+
+def test_a_command_line_is_bash_s_where_there_is_one() -> None:
+    path = os.environ["PATH"]
+    assert run_line('echo ${BASH_VERSION:+bash}; echo "$PWD"', path).stdout == "bash\n/tmp\n"
+    assert run_line("echo $-; set -o | grep pipefail", path).stdout.endswith("on\n")
+    assert run_line("echo 'a  b' >&2; false | true; echo no", path).returncode == 1
+    assert run_line("echo $UNSET", path).returncode != 0
+
+
+def test_a_command_line_is_the_shell_s_where_there_is_no_bash(tmp_path: Path) -> None:
+    empty = str(tmp_path)
+    assert set(run_line("echo $-", empty).stdout) >= {"e", "u"}
+    assert run_line("false; echo no", empty).stdout == ""
+    assert run_line("echo $UNSET", empty).returncode != 0
+    assert run_line("echo 'a  b'; exit 7", empty).stdout == "a  b\n"
 
 
 def test_a_log_is_indented_by_its_blocks() -> None:

@@ -77,7 +77,7 @@ async def test_a_script_with_the_common_verbs_runs_unmodified(
     async with open_booting(LINE) as lab:
         result = await run_script_file(SCRIPTS / "network.py", lab, out=tmp_path, tell=told.append)
     assert result.exit_code == 0, str(result)
-    assert len(result.parts) == 10
+    assert len(result.parts) == 11
     assert str(result).splitlines()[-1].startswith("passed: ")
     assert (tmp_path / "folder/sent").read_text() == "text\n"
     assert any(line.startswith("r1 # ") and "told" in line for line in told)
@@ -102,6 +102,12 @@ async def test_what_fails_is_told_by_the_lines_of_the_script() -> None:
             ("assert machine.name == 'x'", "AssertionError: assert machine.name == 'x'", 1),
             ("undefined", "NameError: name 'undefined' is not defined", 1),
             ("log.error('this is wrong')", "this is wrong", 1),
+            ("t.assertEqual(1, 2)", "1 != 2", 1),
+            (
+                "import nothing_of_the_sort",
+                "ModuleNotFoundError: No module named 'nothing_of_the_sort'",
+                1,
+            ),
             ("exit(3)", "it ended by exit(3)", 1),
             ("exit(['why'])", "it ended by exit(['why'])", 1),
             ("machine.copy_from_host('/none', '/x')", "/none: there is no such file or folder", 2),
@@ -246,6 +252,24 @@ async def test_timeouts_are_held() -> None:
         # Never three times as long; what is more than two seconds is a loaded host's.
         assert [line for line in errors if not 1.4 < float(line.split()[0]) < 4] == []
         assert sum("within 2 s" in line for line in errors) == 9, errors
+
+
+PAUSED = """
+machine.qmp_client.send("stop")
+with t.assertRaisesRegex(Exception, "`true` did not end within 1 s: the machine is paused"):
+    machine.execute("true", timeout=1)
+with t.assertRaisesRegex(Exception, "the machine is paused"):
+    machine.fail("true", timeout=1)
+machine.qmp_client.send("cont")
+machine.succeed("true")
+"""
+
+
+async def test_a_guest_that_hangs_is_no_command_that_is_slow() -> None:
+    async with open_booting() as lab:
+        await lab.wait_ready()
+        result = await run_script(make_script(PAUSED), lab, timeout=60)
+        assert result.failure is None, str(result)
 
 
 async def test_a_script_that_waits_is_cancelled() -> None:

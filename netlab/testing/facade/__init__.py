@@ -14,6 +14,7 @@ transfer.py    files
 machine.py     all of these together: what a script calls a machine
 conditions.py  what has to stay true
 refused.py     what is not there, and what to do in its place
+imports.py     what it imports of the NixOS driver
 symbols.py     the names that a script finds
 
 The names, parameters and defaults here are the NixOS driver's, and a test holds them so.

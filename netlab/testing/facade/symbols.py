@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, final
 
-from netlab.errors import InputError, NotOfferedError
+from netlab.errors import CheckError, InputError, NotOfferedError
 from netlab.testing.conditions import Part
 from netlab.testing.facade.base import Session
 from netlab.testing.facade.conditions import Conditions
+from netlab.testing.facade.imports import make_builtins
 from netlab.testing.facade.machine import Machine
 from netlab.testing.facade.portal import ScriptEnded
 from netlab.testing.facade.refused import SYMBOLS
@@ -26,6 +27,12 @@ from netlab.testing.lab import LabDriver
 def pythonize(name: str) -> str:
     """Return a node's name as Python can write it: what is no letter or digit becomes ``_``."""
     return re.sub(r"^[^A-Za-z_]|[^A-Za-z0-9_]", "_", name)
+
+
+class Assertions(unittest.TestCase):
+    """The ``t`` of a script: unittest's assertions, which fail as everything else does."""
+
+    failureException = CheckError
 
 
 @final
@@ -110,6 +117,8 @@ def make_symbols(
     machines = [Machine(session, node, records[node.name]) for node in lab]
     driver = Driver(session, machines)
     symbols: dict[str, Any] = {
+        "__builtins__": make_builtins(),
+        "__name__": "__main__",
         "start_all": driver.start_all,
         "join_all": driver.join_all,
         "subtest": driver.subtest,
@@ -122,7 +131,7 @@ def make_symbols(
         "driver": driver,
         "log": session.log,
         "os": os,
-        "t": unittest.TestCase(),
+        "t": Assertions(),
         "Machine": Machine,
         "serial_stdout_on": partial(_set_serial, session, records, on=True),
         "serial_stdout_off": partial(_set_serial, session, records, on=False),

@@ -1,5 +1,7 @@
 # Three nodes in a line, r1 -- r2 -- r3, as a script for the NixOS test driver has them.
 import json
+import test_driver.errors
+from test_driver.errors import MachineError, RequestedAssertionFailed
 from datetime import timedelta
 
 start_all()
@@ -10,6 +12,16 @@ with subtest("the machines are there by name"):
     for machine in machines:
         machine.connect()
         assert machine.is_up()
+
+with subtest("errors"):
+    with t.assertRaises(RequestedAssertionFailed):
+        r1.succeed("false")
+    with t.assertRaises(RequestedAssertionFailed):
+        t.assertEqual(1, 2)
+    with t.assertRaises(test_driver.errors.RequestedAssertionFailed):
+        r1.wait_until_succeeds("false", timeout=1)
+    with t.assertRaises(MachineError):
+        r1.qmp_client.send("no-such-command")
 
 with subtest("commands"):
     assert r1.succeed("echo one", "echo two >&2; echo three") == "one\nthree\n"
