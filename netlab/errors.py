@@ -7,6 +7,7 @@ The class says whose matter it is, and that decides the exit code::
     │   ├── TopologyError                all mistakes of a file, with positions
     │   ├── UsageError                   the command line asks for something that cannot be
     │   ├── UnknownNameError             no such lab, node, interface, image
+    │   ├── NotOfferedError              a script asks for what netlab does not have
     │   └── LabConflictError             a lab of that name is up from another plan
     ├── HostError                    3   the host lacks something
     │   ├── MissingProgramError          a program is not installed
@@ -117,6 +118,20 @@ class UsageError(InputError):
 
 class UnknownNameError(InputError):
     """No lab, node, interface or image has that name."""
+
+
+class NotOfferedError(InputError):
+    """A script asks for what netlab does not have.
+
+    Attributes:
+        name: What it asks for.
+        alternative: What to do in its place.
+    """
+
+    def __init__(self, name: str, alternative: str) -> None:
+        super().__init__(f"netlab does not offer {name}", hint=alternative)
+        self.name = name
+        self.alternative = alternative
 
 
 class LabConflictError(InputError):

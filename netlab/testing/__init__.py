@@ -16,6 +16,8 @@ picture.py      a picture of a screen as tesseract reads it
 checks.py       the checks of a topology,
 pings.py        what their pings came to,
 results.py      and how they went, as values
+script.py       scripts for the NixOS test driver, run on a lab
+facade/         and the synchronous verbs that they find
 """
 
 from __future__ import annotations

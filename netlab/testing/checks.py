@@ -12,7 +12,7 @@ import trio
 from netlab.errors import AgentCommandError, CheckError, NetlabError, leaves
 from netlab.plan.checklist import CommandCheck, PingCheck, PlannedCheck, ReachCheck
 from netlab.scopes import open_tasks
-from netlab.testing.commands import Command, Outcome, diagnose
+from netlab.testing.commands import Command, Outcome
 from netlab.testing.lab import LabDriver
 from netlab.testing.node import NodeDriver
 from netlab.testing.pings import Answer, ping_command, read_answers
@@ -162,7 +162,7 @@ async def _hold(
 
     async def find_reason() -> str:
         for name in nodes:
-            if reason := await diagnose(lab[name].node):
+            if reason := await lab[name].node.diagnose():
                 return f"{name}: {reason}"
         return ""
 

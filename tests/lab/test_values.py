@@ -68,6 +68,22 @@ async def test_a_follower_that_left_is_forgotten() -> None:
     assert [event.message for event in log] == ["goes on"]
 
 
+async def test_a_follower_that_leaves_does_not_disturb_who_records() -> None:
+    log = EventLog()
+
+    async def record() -> None:
+        while True:
+            log.record("node", "something")
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(record)
+        for _follower in range(20):
+            async with log.open_follow() as events:
+                await anext(events)
+        nursery.cancel_scope.cancel()
+
+
 def test_an_error_survives_the_way_over_the_control_api() -> None:
     error = MachineDiedError("r1", ["qemu"], 1, "no memory")
     copy = from_record(json.loads(json.dumps(to_record(error))))

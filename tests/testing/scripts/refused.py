@@ -1,0 +1,1 @@
+machine.wait_for_x()
