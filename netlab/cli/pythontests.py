@@ -10,10 +10,9 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import final
@@ -64,11 +63,15 @@ class PythonTests:
         folder: Where they are.
         topology: The topology that they are about.
         artifacts: Where their evidence goes, or None.
+        variables: Values for ``${name}`` of the topology.
+        accel: The accelerator, whatever the topology says, or None.
     """
 
     folder: Path
     topology: Path
     artifacts: Path | None
+    variables: Mapping[str, str]
+    accel: str | None
 
     def files(self) -> list[Path]:
         """Return the files that pytest looks for tests in, unless its configuration says more."""
@@ -76,8 +79,20 @@ class PythonTests:
         return sorted(found)
 
 
-def find_tests(topology: Path, artifacts: Path | None) -> PythonTests | None:
+def find_tests(
+    topology: Path,
+    artifacts: Path | None,
+    *,
+    variables: Mapping[str, str],
+    accel: str | None,
+) -> PythonTests | None:
     """Return the tests beside a topology, or None.
+
+    Args:
+        topology: The topology file.
+        artifacts: Where their evidence goes, or None.
+        variables: Values for ``${name}`` of the topology.
+        accel: The accelerator, whatever the topology says, or None.
 
     Raises:
         MissingFeatureError: There are some, and pytest is not installed.
@@ -91,7 +106,9 @@ def find_tests(topology: Path, artifacts: Path | None) -> PythonTests | None:
             f"{folder} has Python tests, and pytest with pytest-trio is not installed",
             hint="pip install 'netlab-vm[test]', or --no-python to run the checks alone",
         )
-    return PythonTests(folder=folder, topology=path, artifacts=artifacts)
+    return PythonTests(
+        folder=folder, topology=path, artifacts=artifacts, variables=variables, accel=accel
+    )
 
 
 def make_command(tests: PythonTests, report: Path) -> list[str]:
@@ -112,12 +129,14 @@ def make_command(tests: PythonTests, report: Path) -> list[str]:
 
 
 def _plugin_options(tests: PythonTests) -> list[str]:
-    """Return the options of netlab's plugin of pytest, where it is installed."""
-    if not entry_points(group="pytest11", name="netlab"):
-        return []
+    """Return the options of netlab's plugin of pytest."""
     options = ["--netlab-topology", str(tests.topology)]
     if tests.artifacts is not None:
         options += ["--netlab-artifacts", str(tests.artifacts.resolve())]
+    if tests.accel is not None:
+        options += ["--netlab-accel", tests.accel]
+    for name, value in tests.variables.items():
+        options += ["--netlab-set", f"{name}={value}"]
     return options
 
 

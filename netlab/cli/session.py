@@ -6,10 +6,7 @@ import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
 import trio
 
@@ -23,10 +20,9 @@ from netlab.lab.options import Options
 from netlab.plan.checklist import PlannedCheck
 from netlab.plan.model import Plan
 from netlab.scopes import open_background
-from netlab.testing.checks import Collect, folder_names, run_check
+from netlab.testing.checks import folder_names, run_check
+from netlab.testing.evidence import collect_evidence
 from netlab.testing.lab import LabDriver
-
-_EVIDENCE = "netlab.testing.evidence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +104,11 @@ async def _run_checks(session: Session, journal: Journal) -> None:
         events.record("lab", "ready", state="ready")
         await shown.wait()
         lab = LabDriver(live)
-        collect = find_collector()
         slugs = folder_names([check.name for check in session.checks])
         for check, slug in zip(session.checks, slugs, strict=True):
             journal.begin(check.name)
             folder = session.folder / slug if session.folder else None
-            result = await run_check(lab, check, folder=folder, collect=collect)
+            result = await run_check(lab, check, folder=folder, collect=collect_evidence)
             journal.begin("")
             journal.add(result)
         journal.begin(f"the end of lab {session.plan.lab}", shown=False)
@@ -137,10 +132,3 @@ async def _open_shown(plan: Plan, events: EventLog) -> AsyncGenerator[trio.Event
     async with open_background() as tasks:
         tasks.start_soon(show)
         yield done
-
-
-def find_collector() -> Collect | None:
-    """Return what collects the evidence of a check that did not pass, if there is something."""
-    if find_spec(_EVIDENCE) is None:
-        return None
-    return cast("Collect", import_module(_EVIDENCE).collect_evidence)

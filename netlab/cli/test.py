@@ -112,7 +112,8 @@ def run_test(
     """Start a lab, look at the checks of its topology, take it down, and run tests/ beside it."""
     check_timeout(timeout)
     path = find_topology(argument, topology)
-    plan, checks = load_checks(path, variables=parse_variables(settings), lab=name)
+    variables = parse_variables(settings)
+    plan, checks = load_checks(path, variables=variables, lab=name)
     checks = _select(checks, only or ())
     # Imported here: what a mistake in the file needs least.
     from netlab.cli.pythontests import find_tests
@@ -120,14 +121,17 @@ def run_test(
     from netlab.cli.session import Session
     from netlab.lab.options import Options
 
-    tests = None if no_python or only else find_tests(path, artifacts)
+    chosen = accel.value if accel else None
+    tests = (
+        None
+        if no_python or only
+        else find_tests(path, artifacts, variables=variables, accel=chosen)
+    )
     if list_only:
         return _list(checks, tests, output)
     if not checks and tests is None:
         raise _nothing(path)
-    options = Options(
-        accel=accel.value if accel else None, max_workers=max_workers, overcommit=overcommit
-    )
+    options = Options(accel=chosen, max_workers=max_workers, overcommit=overcommit)
     session = Session(
         plan=plan, options=options, timeout=timeout, checks=checks, tests=tests, folder=artifacts
     )

@@ -30,6 +30,7 @@ from netlab.errors import (
 )
 from netlab.machine.channel import AgentChannel
 from netlab.machine.qmp import Explain, take_as_is
+from netlab.machine.transcript import Transcript
 
 CHUNK = 256 * 1024
 """Bytes of a file in one request: 0.15 s of the channel under TCG, so that others get their turn.
@@ -306,16 +307,20 @@ class Agent:
 
 @asynccontextmanager
 async def open_agent(
-    stream: trio.abc.Stream, *, explain: Explain = take_as_is
+    stream: trio.abc.Stream,
+    *,
+    explain: Explain = take_as_is,
+    transcript: Transcript | None = None,
 ) -> AsyncGenerator[Agent]:
     """Speak to a guest's agent over a stream; it is closed when the block is left.
 
     Args:
         stream: Connected to the guest's ``org.qemu.guest_agent.0``, by whatever was used before.
         explain: Asked for the better error when the connection ends.
+        transcript: Gets what is said, or None.
     """
     async with stream:
-        yield Agent(AgentChannel(stream, explain))
+        yield Agent(AgentChannel(stream, explain, transcript))
 
 
 def _result(answer: object) -> Result | None:

@@ -26,6 +26,7 @@ from netlab.errors import (
 )
 from netlab.machine.framing import LineReader, decode, encode, excerpt
 from netlab.machine.qmp import Explain
+from netlab.machine.transcript import RECEIVED, SENT, Transcript
 
 LINE_LIMIT = 96 * 1024 * 1024
 """Bytes of the longest answer: both outputs of a program, 16 MiB each, in base64, and some air."""
@@ -45,8 +46,11 @@ class AgentInterruptedError(AgentError):
 class AgentChannel:
     """The connection to one guest's agent."""
 
-    def __init__(self, stream: trio.abc.Stream, explain: Explain) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, explain: Explain, transcript: Transcript | None = None
+    ) -> None:
         self._stream = stream
+        self._transcript = transcript
         self._explain = explain
         self._lines = LineReader(stream, limit=LINE_LIMIT, error=AgentProtocolError)
         self._turn = trio.Lock()
@@ -152,6 +156,8 @@ class AgentChannel:
 
     async def _send(self, data: bytes) -> None:
         broken = (trio.BrokenResourceError, trio.ClosedResourceError)
+        if self._transcript is not None:
+            self._transcript.record(SENT, data)
         with self._interruptible(), suppress(*broken):
             await self._stream.send_all(data)
             return
@@ -163,6 +169,8 @@ class AgentChannel:
             line = await self._lines.receive()
         if line is None:
             raise await self._ended()
+        if self._transcript is not None:
+            self._transcript.record(RECEIVED, line)
         return line
 
     @contextmanager

@@ -17,7 +17,7 @@ import shlex
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
@@ -36,6 +36,7 @@ from netlab.machine.argv import Boot, Channels, argv, channels, nic_id
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.qmp import QMP, open_qmp
+from netlab.machine.transcript import Transcript, open_transcript
 from netlab.plan.model import NodePlan
 from netlab.process import Launcher, Process, find_program
 from netlab.scopes import open_background
@@ -64,7 +65,8 @@ class Machine:
         node: What it is.
         argv: Its command line.
         pid: QEMU's process id as the host sees it.
-        folder: Holds ``console.log`` and ``qemu.log``.
+        folder: Holds ``console.log``; ``qemu.log``, what QEMU itself printed; ``command.log``, its
+            command line at each start; ``qmp.log`` and ``agent.log``, what was said to them.
         qmp: Its monitor.
         agent: Its guest's agent.
         console: Its serial console.
@@ -294,11 +296,18 @@ async def open_machine(
         life = _Life(name=node.name, process=process, folder=folder)
         nursery.start_soon(life.watch)
         try:
-            async with (
-                open_console(streams.console, folder / "console.log") as console,
-                open_agent(streams.agent, explain=life.explain) as agent,
-                _open_monitor(streams.qmp, life) as qmp,
-            ):
+            async with AsyncExitStack() as stack:
+                said = [
+                    stack.enter_context(open_transcript(folder / name))
+                    for name in ("agent.log", "qmp.log")
+                ]
+                console = await stack.enter_async_context(
+                    open_console(streams.console, folder / "console.log")
+                )
+                agent = await stack.enter_async_context(
+                    open_agent(streams.agent, explain=life.explain, transcript=said[0])
+                )
+                qmp = await stack.enter_async_context(_open_monitor(streams.qmp, life, said[1]))
                 health = Health(node.name, qmp, agent, console)
                 nursery.start_soon(health.watch_events)
                 nursery.start_soon(health.watch_console)
@@ -326,7 +335,7 @@ async def _launch(
         number: interface.tap
         for number, interface in zip(numbers.interfaces, node.interfaces, strict=True)
     }
-    log_path = _prepare(folder)
+    log_path = _prepare(folder, command)
     with ExitStack() as ours, ExitStack() as theirs:
         ends: list[trio.SocketStream] = []
         descriptors: dict[int, int] = {}
@@ -343,16 +352,20 @@ async def _launch(
     return _Streams(qmp=qmp, agent=agent, console=console), process
 
 
-def _prepare(folder: Path) -> Path:
+def _prepare(folder: Path, command: tuple[str, ...]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "command.log").open("a") as file:
+        file.write(shlex.join(command) + "\n")
     return folder / "qemu.log"
 
 
 @asynccontextmanager
-async def _open_monitor(stream: trio.SocketStream, life: _Life) -> AsyncGenerator[QMP]:
+async def _open_monitor(
+    stream: trio.SocketStream, life: _Life, transcript: Transcript
+) -> AsyncGenerator[QMP]:
     started = False
     try:
-        async with open_qmp(stream, explain=life.explain) as qmp:
+        async with open_qmp(stream, explain=life.explain, transcript=transcript) as qmp:
             started = True
             yield qmp
     except MachineError as error:

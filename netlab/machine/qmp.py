@@ -23,6 +23,7 @@ import trio
 
 from netlab.errors import MachineError, QMPClosedError, QMPCommandError, QMPError, QMPProtocolError
 from netlab.machine.framing import LineReader, decode, encode, excerpt
+from netlab.machine.transcript import RECEIVED, SENT, Transcript
 from netlab.scopes import open_background
 
 LINE_LIMIT = 16 * 1024 * 1024
@@ -121,8 +122,11 @@ class _Call:
 class QMP:
     """The connection to one QEMU; made by :func:`open_qmp`."""
 
-    def __init__(self, stream: trio.abc.Stream, explain: Explain) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, explain: Explain, transcript: Transcript | None = None
+    ) -> None:
         self._stream = stream
+        self._transcript = transcript
         self._explain = explain
         self._lines = LineReader(stream, limit=LINE_LIMIT, error=QMPProtocolError)
         # A queue, so that a cancelled caller never leaves half a message on the wire.
@@ -222,6 +226,8 @@ class QMP:
                 await self._send(message)
 
     async def _send(self, message: _Message) -> None:
+        if self._transcript is not None:
+            self._transcript.record(SENT, message.data)
         if message.descriptor is not None and isinstance(self._stream, trio.SocketStream):
             # It travels with the first byte (unix(7)); the stream sends the rest.
             rights = array("i", [message.descriptor])
@@ -238,6 +244,8 @@ class QMP:
             if received is None:
                 return None
             line = received
+        if self._transcript is not None:
+            self._transcript.record(RECEIVED, line)
         message = decode(line)
         if message is None:
             raise QMPProtocolError(f"QEMU sent what is not a JSON object: {excerpt(line)}")
@@ -290,20 +298,24 @@ def _event(message: dict[str, object]) -> Event:
 
 @asynccontextmanager
 async def open_qmp(
-    stream: trio.abc.Stream, *, explain: Explain = take_as_is
+    stream: trio.abc.Stream,
+    *,
+    explain: Explain = take_as_is,
+    transcript: Transcript | None = None,
 ) -> AsyncGenerator[QMP]:
     """Speak QMP over a stream; it is closed when the block is left.
 
     Args:
         stream: Connected to QEMU's monitor, which has not been negotiated with.
         explain: Asked for the better error when the connection ends.
+        transcript: Gets what is said, or None.
 
     Raises:
         QMPClosedError: QEMU ended before it was ready to take commands.
         QMPProtocolError: What answers is not QEMU.
     """
     async with stream, open_background() as nursery:
-        qmp = QMP(stream, explain)
+        qmp = QMP(stream, explain, transcript)
         await qmp.negotiate()
         nursery.start_soon(qmp.run_reader)
         nursery.start_soon(qmp.run_writer)

@@ -18,6 +18,7 @@ from netlab.plan.segments import find_node, find_segment
 from netlab.scopes import open_tasks
 from netlab.testing.capture import Capture, open_capture
 from netlab.testing.conditions import Parts, polling_condition
+from netlab.testing.failures import Failures
 from netlab.testing.node import NodeDriver
 from netlab.testing.waiting import DEFAULT_TIMEOUT, Seen, make_limit, poll, within
 
@@ -40,9 +41,10 @@ class LinkDriver:
         plan: What it is.
     """
 
-    def __init__(self, lab: LabAccess, plan: SegmentPlan) -> None:
+    def __init__(self, lab: LabAccess, plan: SegmentPlan, failures: Failures) -> None:
         self.plan = plan
         self._lab = lab
+        self._failures = failures
 
     async def set(self, *, up: bool) -> None:
         """Pull its cables, or put them back: guests see their carrier change."""
@@ -53,7 +55,8 @@ class LinkDriver:
         """Pull its cables while the block runs."""
         await self.set(up=False)
         try:
-            yield
+            async with self._failures.watch():
+                yield
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _ONE_LOOK):
                 await self.set(up=True)
@@ -72,16 +75,18 @@ class LabDriver:
         timeout: Seconds that a verb waits when nobody says how long.
         nodes: Its nodes by name.
         parts: The parts of the test that named some.
+        failures: Who is told of failures while the lab is as it was at them.
     """
 
     def __init__(self, lab: LabAccess, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.lab = lab
         self.timeout = timeout
         self.parts = Parts()
+        self.failures = Failures()
         self.subtest = self.parts.subtest
         self.polling_condition = polling_condition
         self.nodes: Mapping[str, NodeDriver] = {
-            name: NodeDriver(lab, node, timeout) for name, node in lab.nodes.items()
+            name: NodeDriver(lab, node, timeout, self.failures) for name, node in lab.nodes.items()
         }
 
     def __getitem__(self, name: str) -> NodeDriver:
@@ -122,7 +127,7 @@ class LabDriver:
         Raises:
             UnknownNameError: They share none, or several.
         """
-        return LinkDriver(self.lab, find_segment(self.lab.plan, first, second))
+        return LinkDriver(self.lab, find_segment(self.lab.plan, first, second), self.failures)
 
     def vlan(self, number: int) -> LinkDriver:
         """Return the segment of a vlan.
@@ -132,7 +137,7 @@ class LabDriver:
         """
         for segment in self.lab.plan.segments:
             if segment.vlan == number:
-                return LinkDriver(self.lab, segment)
+                return LinkDriver(self.lab, segment, self.failures)
         known = ", ".join(str(each.vlan) for each in self.lab.plan.segments if each.vlan)
         raise UnknownNameError(f"there is no vlan {number}", hint=f"there are: {known or 'none'}")
 

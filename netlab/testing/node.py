@@ -79,7 +79,8 @@ class NodeDriver(ScreenVerbs):
         """Stop the guest's CPUs inside the block."""
         await self.pause()
         try:
-            yield
+            async with self._failures.watch():
+                yield
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLEAN_UP):
                 await self.resume()

@@ -12,6 +12,7 @@ from netlab.errors import CommandError, WaitError, describe_status
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.output import Output
 from netlab.testing.commands import Command, Outcome, execute, run
+from netlab.testing.failures import Failures
 from netlab.testing.waiting import Limit, Seen, make_limit, poll, within
 
 T = TypeVar("T")
@@ -26,11 +27,18 @@ class Verbs:
         timeout: Seconds that a verb waits when nobody says how long.
     """
 
-    def __init__(self, lab: LabAccess, node: NodeAccess, timeout: float) -> None:
+    def __init__(
+        self,
+        lab: LabAccess,
+        node: NodeAccess,
+        timeout: float,
+        failures: Failures | None = None,
+    ) -> None:
         self.node = node
         self.name = node.plan.name
         self.timeout = timeout
         self._lab = lab
+        self._failures = failures or Failures()
         self._seen = node.console_start
 
     @property

@@ -86,7 +86,7 @@ async def within(limit: Limit, explain: Callable[[], Awaitable[WaitError]]) -> A
         if not scope.cancelled_caught:
             return
     with trio.CancelScope(shield=True):
-        raise await explain()
+        raise await explain() from None
 
 
 async def nothing_known() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import netlab
+from netlab import pytest_plugin
 from netlab.testing import LabDriver, NodeDriver
 
 PAGE = (Path(netlab.__file__).parent / "docs/testing.md").read_text()
@@ -22,11 +23,21 @@ def test_every_verb_is_described(driver: type) -> None:
 def test_the_page_describes_nothing_that_is_not_there() -> None:
     cells = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]
     named = [name for cell in cells for name in re.findall(r"`(\w+)", cell)]
-    known = {*dir(LabDriver), *dir(NodeDriver), "subtest", "polling_condition"}
+    fixtures = {name for name in ("topology", "plan", "lab") if hasattr(pytest_plugin, name)}
+    known = {*dir(LabDriver), *dir(NodeDriver), *fixtures, "subtest", "polling_condition"}
     assert len(named) > 30
     assert [name for name in named if name not in known] == []
 
 
-def test_the_example_is_python() -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    compile(example, "testing.md", "exec")
+def test_every_option_of_the_plugin_is_described() -> None:
+    source = Path(pytest_plugin.__file__).read_text()
+    options = re.findall(r'"(--netlab-[a-z]+)"', source)
+    assert len(options) == 8
+    assert [option for option in options if option not in PAGE] == []
+
+
+def test_the_examples_are_python() -> None:
+    examples = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        compile(example, "testing.md", "exec")
