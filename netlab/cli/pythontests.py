@@ -24,6 +24,7 @@ from netlab.cli.reports.junit import read_pytest
 from netlab.errors import MissingFeatureError, describe_status
 from netlab.process import open_process
 from netlab.scopes import open_tasks
+from netlab.testing.fixtures import make_slug
 from netlab.testing.results import TESTS, Result, Verdict
 
 FOLDER = "tests"
@@ -150,7 +151,8 @@ async def run_tests(tests: PythonTests, journal: Journal) -> None:
         try:
             status = await _run_pytest(tests, report, listener)
         finally:
-            _keep(_read(report, status, listener), journal, listener)
+            results = _read(report, status, listener)
+            _keep([_find_evidence(each, tests.artifacts) for each in results], journal, listener)
     journal.begin("")
 
 
@@ -217,6 +219,14 @@ def _read(report: Path, status: int | None, listener: _Listener) -> list[Result]
     if any(result.code for result in results) and status in {_FAILED, _INTERRUPTED}:
         return results
     return [*results, _broken(status, listener)]
+
+
+def _find_evidence(result: Result, artifacts: Path | None) -> Result:
+    """Return the result with the folder that netlab's plugin has made for it, if it has."""
+    if artifacts is None:
+        return result
+    folder = artifacts / make_slug(result.title)
+    return replace(result, folder=folder) if folder.is_dir() else result
 
 
 def _broken(status: int, listener: _Listener) -> Result:

@@ -162,3 +162,18 @@ def test_a_lab_that_is_up_is_joined_when_only_its_checks_changed(home: Home, pai
 
 def test_the_checks_of_the_first_page_pass(home: Home) -> None:
     home.run("test", str(TOPOLOGIES / "ring.yaml"), "--no-python")
+
+
+def test_the_evidence_of_a_python_test_is_linked_in_the_report(home: Home, pair: Path) -> None:
+    (pair.parent / "tests").mkdir()
+    (pair.parent / "tests/test_pair.py").write_text(
+        "async def test_red(lab):\n    await lab['a'].succeed('exit 3')\n"
+    )
+    page = pair.parent / "page.html"
+    artifacts = pair.parent / "kept"
+    words = ("--report", str(page), "--artifacts", str(artifacts))
+    done = home.run("test", str(pair), *words, status=1)
+    assert "a: `exit 3` exited with status 3" in done.stdout
+    (folder,) = artifacts.iterdir()
+    assert (folder / "nodes/a/guest.txt").is_file()
+    assert f'href="./kept/{folder.name}/summary.txt"' in page.read_text()
