@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, final
 from netlab.errors import MissingFeatureError
 from netlab.lab.access import LabAccess
 from netlab.lab.frames import SNAPSHOT, Frame
+from netlab.process import run
 from netlab.scopes import open_background
 
 LIMIT = 256 * 1024 * 1024
@@ -52,12 +53,28 @@ class Capture:
         """
         target = Path(path)
         with target.open("wb") as file:
-            file.write(_PCAP.pack(_MAGIC_NANOSECONDS, 2, 4, 0, 0, SNAPSHOT, _ETHERNET))
-            for frame in self.frames:
-                seconds, rest = divmod(frame.time, 1_000_000_000)
-                size = len(frame.data)
-                file.write(_RECORD.pack(seconds, rest, size, size) + frame.data)
+            file.writelines(self._pieces())
         return target
+
+    async def tshark(self, *arguments: str) -> str:
+        """Let tshark (Wireshark for the terminal) read the frames; return what it prints.
+
+        Args:
+            arguments: Its own, such as ``-Y ospf`` or ``-T json``.
+
+        Raises:
+            MissingProgramError: tshark is not installed.
+            ProgramError: It does not know the arguments.
+        """
+        done = await run(("tshark", "-n", "-r", "-", *arguments), stdin=b"".join(self._pieces()))
+        return done.stdout.decode(errors="replace")
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield _PCAP.pack(_MAGIC_NANOSECONDS, 2, 4, 0, 0, SNAPSHOT, _ETHERNET)
+        for frame in self.frames:
+            seconds, rest = divmod(frame.time, 1_000_000_000)
+            size = len(frame.data)
+            yield _RECORD.pack(seconds, rest, size, size) + frame.data
 
     def scapy(self) -> list[Any]:
         """Return the frames as scapy's packets.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -18,8 +19,11 @@ from netlab.errors import (
     InputError,
     MachineDiedError,
     MachineError,
+    MissingProgramError,
     WaitError,
 )
+from netlab.lab.frames import Frame
+from netlab.testing.capture import Capture
 from netlab.testing.conditions import Parts, polling_condition
 from netlab.testing.keyboard import find_chords, read_chord
 from netlab.testing.picture import enlarge, read_picture
@@ -168,6 +172,23 @@ async def test_a_wait_has_words_although_its_callers_deadline_passed_too() -> No
 
     with pytest.raises(WaitError, match=r"it did not come within 0\.05 s"), trio.fail_after(0.1):
         await poll("it did not come", look, make_limit(60))
+
+
+async def test_a_capture_is_read_by_tshark_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = Capture()
+    capture.add(Frame(1_500_000_000, b"\1" * 60))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingProgramError, match="tshark is not installed"):
+        await capture.tshark()
+    # Stands in for tshark: says its arguments, and how many bytes it was given.
+    program = trio.Path(tmp_path / "tshark")
+    await program.write_text("#!/bin/sh\nprintf '%s ' \"$@\"; /usr/bin/wc -c\n")
+    await program.chmod(0o755)
+    assert await capture.tshark("-Y", "ospf") == f"-n -r - -Y ospf {24 + 16 + 60}\n"
+    written = capture.write(tmp_path / "written.pcap")
+    assert written.stat().st_size == 24 + 16 + 60
 
 
 async def test_a_wait_that_is_cancelled_is_cancelled() -> None:
