@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
@@ -40,17 +39,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 120.0
 """Seconds that a verb waits when neither it nor the test nor ``--netlab-timeout`` says how long."""
-
-_MACHINERY = frozenset({
-    "netlab",
-    "contextlib",
-    "trio",
-    "outcome",
-    "pytest_trio",
-    "_pytest",
-    "pluggy",
-})
-"""Modules that a test is run by: their lines say nothing about why it failed."""
 
 _CASE: pytest.StashKey[Case] = pytest.StashKey()
 
@@ -207,7 +195,7 @@ def pytest_runtest_makereport(
     case = item.stash.get(_CASE, None)
     error = None
     if case is not None and call.excinfo is not None:
-        error = _find_error(call.excinfo.value)
+        error = _read_error(call.excinfo.value)
         shown = error if _option(item.config, "fulltrace") else _shorten(error)
         if shown is not call.excinfo.value:
             call.excinfo = cast("Any", pytest.ExceptionInfo).from_exception(shown)
@@ -226,39 +214,25 @@ def _describe(error: BaseException | None, case: Case) -> Iterator[tuple[str, st
         yield "netlab: the lab at the failure", text
 
 
-def _find_error(error: BaseException) -> BaseException:
-    """Return the one error that a group holds, or what is given."""
-    from netlab.errors import leaves
+def _read_error(error: BaseException) -> BaseException:
+    from netlab.testing.tracebacks import find_error
 
-    found = leaves(error)
-    return found[0] if len(found) == 1 else error
+    return find_error(error)
 
 
 def _shorten(error: BaseException) -> BaseException:
     """Show of a verb that failed where the test called it, and not how it found out."""
     from netlab.errors import NetlabError
+    from netlab.testing.tracebacks import users_lines
 
     if not isinstance(error, NetlabError):
         return error
-    traceback = _users_lines(error.__traceback__)
+    traceback = users_lines(error.__traceback__)
     if traceback is not None:
         return error.with_traceback(traceback)
     # Nothing of the test was involved: the message alone says it.
     alone = pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False)
     return alone.with_traceback(error.__traceback__)
-
-
-def _users_lines(traceback: TracebackType | None) -> TracebackType | None:
-    kept: list[TracebackType] = []
-    while traceback is not None:
-        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _MACHINERY:
-            kept.append(traceback)
-        traceback = traceback.tb_next
-    shown = None
-    for each in reversed(kept):
-        shown = TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
-    return shown
 
 
 def _watch(
@@ -267,10 +241,13 @@ def _watch(
     """Return the test, with its failure noted while its lab still lives."""
 
     @wraps(function)
-    async def watched(**arguments: Any) -> object:
+    async def watched(**arguments: Any) -> None:
         __tracebackhide__ = True
         try:
-            return await function(**arguments)
+            await function(**arguments)
+            if case.driver is not None:
+                # Parts that failed while the test went on.
+                case.driver.parts.check()
         except BaseException as error:
             if _is_failure(error):
                 case.failed = True

@@ -10,6 +10,7 @@ interface.py    an interface, as guest and host see it
 lab.py          a lab's verbs: links, reachability, paths, captures
 failures.py     failures on their way out of a block
 conditions.py   what has to stay true; parts of a test
+tracebacks.py   what of an error is shown
 transfer.py     files and trees
 probes.py       what a guest's own tables say
 keyboard.py     the keys of a keyboard, and what types a text

@@ -71,6 +71,11 @@ async def test_red(lab):
     async with lab.link("a", "b").down():
         await lab["a"].succeed("echo why >&2; exit 3")
 
+async def test_parts(lab):
+    for number in (3, 4):
+        with lab.subtest(f"part {number}", go_on=True):
+            await lab["a"].succeed(f"exit {number}")
+
 async def test_caught(lab):
     with pytest.raises(CheckError):
         async with lab.link("a", "b").down():
@@ -98,7 +103,7 @@ def test_a_red_test_leaves_its_evidence_and_a_green_one_nothing(home: Home, suit
     artifacts = suite / "artifacts"
     words = ("--netlab-artifacts", "artifacts", "--netlab-timeout", "77", "--junit-xml", "j.xml")
     done = run_pytest(home, suite, *words, status=1)
-    assert "3 failed, 2 passed, 1 skipped, 1 xfailed" in done.stdout
+    assert "4 failed, 2 passed, 1 skipped, 1 xfailed" in done.stdout
     # The reason is the first line, and no line of netlab's own is shown.
     assert (
         "netlab.errors.CommandError: a: `echo why >&2; exit 3` exited with status 3: why"
@@ -107,15 +112,18 @@ def test_a_red_test_leaves_its_evidence_and_a_green_one_nothing(home: Home, suit
     assert "netlab/testing" not in done.stdout.replace(str(artifacts), "")
     assert "Exception Group" not in done.stdout
     kept = sorted(path.name for path in artifacts.iterdir())
-    names = [f"tests/test_red.py::test_{name}" for name in ("dead", "gone", "known", "red")]
+    names = [
+        f"tests/test_red.py::test_{name}" for name in ("dead", "gone", "known", "parts", "red")
+    ]
     assert kept == [make_slug(name) for name in names]
     check_evidence(artifacts / make_slug("tests/test_red.py::test_red"))
     assert f"evidence: {artifacts / make_slug('tests/test_red.py::test_red')}" in done.stdout
+    assert "CheckError: 2 of 2 parts failed: part 3: a: `exit 3`" in done.stdout
     check_dead(artifacts / make_slug("tests/test_red.py::test_dead"))
     check_gone(artifacts / make_slug("tests/test_red.py::test_gone"))
     assert "b: QEMU was killed by SIGKILL" in done.stdout
     cases = ElementTree.parse(suite / "j.xml").getroot().iter("testcase")
-    assert sum(case.find("failure") is not None for case in cases) == 3
+    assert sum(case.find("failure") is not None for case in cases) == 4
 
 
 def check_evidence(folder: Path) -> None:
