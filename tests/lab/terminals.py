@@ -22,7 +22,7 @@ class TerminalProcess:
     """A program on a terminal of its own.
 
     Attributes:
-        process: The program; its standard error is a pipe.
+        process: The program; its standard error is a pipe, unless that is on the terminal too.
         ours: The terminal's other end.
         settings: The terminal's, as they were before.
         theirs: The terminal.
@@ -60,9 +60,9 @@ class TerminalProcess:
 
 @contextmanager
 def open_on_terminal(
-    home: Home, *words: str, rows: int = 24, columns: int = 80
+    home: Home, *words: str, rows: int = 24, columns: int = 80, errors: bool = False
 ) -> Generator[TerminalProcess]:
-    """Run netlab on a terminal; ended whatever happens."""
+    """Run netlab on a terminal, its errors too if asked for; ended whatever happens."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     settings = termios.tcgetattr(theirs)
@@ -70,7 +70,7 @@ def open_on_terminal(
         [*NETLAB, *words],
         stdin=theirs,
         stdout=theirs,
-        stderr=subprocess.PIPE,
+        stderr=theirs if errors else subprocess.PIPE,
         env={**home.environment, "TERM": "vt100"},
         start_new_session=True,
         # SIGWINCH goes to who has the terminal as theirs.
