@@ -33,6 +33,7 @@ VERBS = tuple(
         ("status", "status", "Show the nodes of a lab, or all labs", _LABS),
         ("exec", "exec", "Run a command in a node", _LABS),
         ("console", "console", "Be a node's serial console", _LABS),
+        ("shell", "shell", "Speak with a lab in Python, its nodes as names", _LABS),
         ("cp", "cp", "Copy files into nodes, out of them, and between them", _LABS),
         ("link", "link", "Pull the cable between two nodes, or put it back", _LABS),
         ("logs", "logs", "Print a node's console log, or the lab's own", _LABS),
