@@ -72,6 +72,14 @@ TerminalOption = Annotated[
     ),
 ]
 
+StreamOption = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Pass our input and its output on as they go; its two outputs become one.",
+    ),
+]
+
 EnvironmentOption = Annotated[
     list[str] | None,
     typer.Option("-e", "--env", metavar="NAME=VALUE", help="Set a variable of its environment."),
@@ -106,6 +114,7 @@ class Command:
         ("netlab exec --all -f json -- uname -r", "in all nodes, as JSON"),
         ("netlab exec r1 -- sh -c 'dmesg | tail -5'", "through the guest's shell"),
         ("netlab exec -i r1 -- sh < setup.sh", "with our standard input"),
+        ("netlab exec --stream r1 -- ping r4", "with each line as it is printed"),
         ("netlab exec -it r1 -- sh", "on a terminal; Ctrl-] leaves and ends it"),
     ),
     codes={
@@ -127,6 +136,7 @@ def execute(
     everywhere: AllOption = False,
     stdin: InputOption = False,
     terminal: TerminalOption = False,
+    stream: StreamOption = False,
     environment: EnvironmentOption = None,
     max_workers: WorkersOption = None,
     output: FormatOption = Format.table,
@@ -144,9 +154,10 @@ def execute(
         raise UsageError("no command is given", hint="netlab exec NODE -- COMMAND...")
     client = find_client(name, topology)
     several = len(patterns) > 1 or is_pattern(patterns[0])
-    if terminal:
-        _check_terminal(several=several, output=output)
-        return _run_on_terminal(client, patterns[0], argv, parse_variables(environment, "-e"))
+    if terminal or stream:
+        option = "-t" if terminal else "--stream"
+        _check_single(option, several=several, output=output)
+        return _run_live(client, patterns[0], argv, parse_variables(environment, "-e"), terminal)
     command = Command(
         nodes=choose_nodes(client, patterns) if several else tuple(patterns),
         argv=tuple(argv),
@@ -160,33 +171,34 @@ def execute(
     return max(_print(node, outcome, command.several) for node, outcome in outcomes)
 
 
-def _check_terminal(*, several: bool, output: Format) -> None:
-    """Refuse a terminal where there is none, or not for one program alone.
+def _check_single(option: str, *, several: bool, output: Format) -> None:
+    """Refuse several programs, JSON, and a terminal where there is none.
 
     Raises:
         UsageError: It cannot be.
     """
     if several:
-        raise UsageError("-t: one terminal is for one node")
+        raise UsageError(f"{option}: it is for one node")
     if output is Format.json:
-        raise UsageError("-t: what is on a terminal cannot be written as JSON")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"{option}: what is passed on cannot be written as JSON")
+    if option == "-t" and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "-t: standard input and output have to be a terminal", hint="-i is enough for pipes"
         )
 
 
-def _run_on_terminal(
-    client: Client, node: str, argv: list[str], environment: dict[str, str]
+def _run_live(
+    client: Client, node: str, argv: list[str], environment: dict[str, str], terminal: bool
 ) -> int:
-    # Imported here: what has no terminal needs no event loop.
+    # Imported here: what is not spoken with needs no event loop.
     import trio
 
-    from netlab.lab.attach import run_on_terminal
+    from netlab.lab.attach import run_on_pipes, run_on_terminal
 
     settings = [f"{name}={value}" for name, value in environment.items()]
     words = (*_EXPORT, str(len(settings)), *settings, *argv) if settings else tuple(argv)
-    status = trio.run(run_on_terminal, client.folders, node, words)
+    run = run_on_terminal if terminal else run_on_pipes
+    status = trio.run(run, client.folders, node, words)
     return INTERRUPTED if status is None else status
 
 

@@ -14,10 +14,10 @@ from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect, aconnect_ws
 from netlab.errors import ControlError, NotReadyError
 from netlab.lab.folders import LabFolders
 from netlab.lab.remote import open_remote
-from netlab.lab.terminal import open_raw_terminal, read_terminal, show, type_in
+from netlab.lab.terminal import open_raw_terminal, pass_on, read_terminal, show, type_in
 from netlab.machine.streams import ProgramStream
 from netlab.plan.segments import find_node
-from netlab.scopes import open_tasks
+from netlab.scopes import open_background, open_tasks
 
 
 @asynccontextmanager
@@ -85,6 +85,33 @@ async def run_on_terminal(folders: LabFolders, node: str, argv: Sequence[str]) -
             ):
                 return await _be_terminal(stream, sizes)
     return None
+
+
+async def run_on_pipes(folders: LabFolders, node: str, argv: Sequence[str]) -> int:
+    """Run a program in a guest between our standard input and output, both as they go.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        UnknownNameError: No such node.
+        NetlabError: The node is not ready, or its machine failed.
+        ControlError: The lab does not answer, or ended meanwhile.
+    """
+    async with open_remote(folders) as lab:
+        wanted = lab.nodes[find_node(lab.plan, node).name]
+        async with wanted.open_stream(argv) as stream, open_background() as tasks:
+            tasks.start_soon(_feed, stream)
+            await show(stream.receive)
+            return stream.status
+    raise AssertionError("unreachable")
+
+
+async def _feed(stream: ProgramStream) -> None:
+    # Why nothing can be sent any more is told to who shows what comes.
+    with suppress(ControlError):
+        await pass_on(stream.send_all)
+        await stream.send_eof()
 
 
 async def _be_terminal(stream: ProgramStream, sizes: AsyncIterator[int]) -> int | None:

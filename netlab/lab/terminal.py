@@ -84,8 +84,22 @@ async def type_in(send: Callable[[bytes], Awaitable[None]]) -> None:
                     return
 
 
+async def pass_on(send: Callable[[bytes], Awaitable[None]]) -> None:
+    """Send standard input as it comes, until it ends."""
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as source:
+        while data := await source.receive_some():
+            await send(bytes(data))
+
+
 async def show(receive: Callable[[], Awaitable[bytes]]) -> None:
-    """Print what comes, until nothing does."""
+    """Print what comes, until nothing does.
+
+    Raises:
+        BrokenPipeError: Whoever read it has left.
+    """
     async with trio.lowlevel.FdStream(os.dup(sys.stdout.fileno())) as output:
         while data := await receive():
-            await output.send_all(data)
+            try:
+                await output.send_all(data)
+            except trio.BrokenResourceError as error:
+                raise BrokenPipeError from error

@@ -76,8 +76,9 @@ def test_exec_as_json_is_a_list_whatever_happens(netlab: Shell) -> None:
     ("words", "message"),
     [
         (["-it", "r1"], "-t: standard input and output have to be a terminal\n  -i is enough"),
-        (["-t", "r[1-2]"], "-t: one terminal is for one node"),
-        (["-t", "-f", "json", "r1"], "-t: what is on a terminal cannot be written as JSON"),
+        (["-t", "r[1-2]"], "-t: it is for one node"),
+        (["--stream", "r[1-2]"], "--stream: it is for one node"),
+        (["-t", "-f", "json", "r1"], "-t: what is passed on cannot be written as JSON"),
     ],
 )
 def test_a_terminal_that_cannot_be_is_refused(

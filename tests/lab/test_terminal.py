@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import Home
+from tests.lab.conftest import NETLAB, Home
 from tests.lab.terminals import open_on_terminal
 
 pytestmark = pytest.mark.machines
@@ -83,3 +84,37 @@ def test_a_terminal_outlives_machine_and_lab(home: Home, pair: Path) -> None:
         status, told = down.wait()
         assert (status, "pair" in told) == (4, True), told
         assert down.is_restored()
+
+
+def test_what_is_streamed_comes_as_it_is_printed(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    with subprocess.Popen(
+        [*NETLAB, "exec", "--stream", "a", "--", "sh", "-c", "cat; exit 5"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=home.environment,
+    ) as spoken:
+        assert spoken.stdin is not None
+        assert spoken.stdout is not None
+        for line in (b"one\n", b"two\n"):
+            spoken.stdin.write(line)
+            spoken.stdin.flush()
+            assert spoken.stdout.readline() == line
+        spoken.stdin.close()
+        assert spoken.stdout.read() == b""
+    assert spoken.returncode == 5
+    with subprocess.Popen(
+        [*NETLAB, "exec", "--stream", "a", "--", "yes"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=home.environment,
+    ) as left:
+        assert left.stdout is not None
+        assert left.stderr is not None
+        left.stdout.readline()
+        left.stdout.close()
+        assert left.stderr.read() == b""
+    assert left.returncode == 141
+    while runs_in_guest(home, "yes"):
+        pass
