@@ -35,6 +35,7 @@ VERBS = tuple(
         ("console", "console", "Be a node's serial console", _LABS),
         ("shell", "shell", "Speak with a lab in Python, its nodes as names", _LABS),
         ("cp", "cp", "Copy files into nodes, out of them, and between them", _LABS),
+        ("ssh-config", "sshconfig", "Print a configuration of ssh for the nodes of a lab", _LABS),
         ("link", "link", "Pull the cable between two nodes, or put it back", _LABS),
         ("logs", "logs", "Print a node's console log, or the lab's own", _LABS),
         ("events", "events", "Print what happened in a lab, as it happens", _LABS),
