@@ -118,3 +118,16 @@ def test_what_is_streamed_comes_as_it_is_printed(home: Home, pair: Path) -> None
     assert left.returncode == 141
     while runs_in_guest(home, "yes"):
         pass
+
+
+def test_ctrl_c_ends_the_command_in_the_guest_too(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    for options in ((), ("--stream",)):
+        running = home.start("exec", *options, "a", "--", "sleep", "1000")
+        while not runs_in_guest(home, "sleep"):
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        assert "netlab: interrupted" in running.communicate(timeout=60)[1]
+        assert running.returncode == 130
+        while runs_in_guest(home, "sleep"):
+            pass
