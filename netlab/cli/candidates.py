@@ -40,6 +40,12 @@ def complete_nodes(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
     return [pair for pair in found if pair[0].startswith(incomplete)]
 
 
+def complete_places(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Offer files, and nodes with the colon that goes before a path of theirs."""
+    nodes = [(f"{node}:", meaning) for node, meaning in complete_nodes(ctx, incomplete)]
+    return [(FILES, ""), *nodes]
+
+
 def _running() -> list[str]:
     from netlab.lab.folders import is_alive, list_labs
 

@@ -104,8 +104,9 @@ def _complete_value(
         for item in parameter.shell_complete(context, "")
     ):
         yield FILES
-        return
     for item in parameter.shell_complete(context, incomplete):
+        if item.type in {"file", "dir"} or item.value == FILES:
+            continue
         yield f"{item.value}\t{item.help}" if item.help else item.value
 
 

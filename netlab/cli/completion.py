@@ -24,7 +24,7 @@ _netlab() {
         fi
     done < <(_NETLAB_COMPLETE=bash "${COMP_WORDS[0]}" "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     [[ -n $files ]] && compopt -o default
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/:] ]] && compopt -o nospace
     return 0
 }
 complete -F _netlab netlab netlab-vm

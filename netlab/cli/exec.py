@@ -11,14 +11,15 @@ from typing import Annotated
 import typer
 
 from netlab.cli.candidates import complete_nodes
+from netlab.cli.failure import INTERRUPTED
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import choose_nodes, find_client, split_node
 from netlab.cli.options import (
     FilterOption,
     Format,
     FormatOption,
+    LongTopologyOption,
     NameOption,
-    TopologyOption,
     WorkersOption,
     parse_variables,
 )
@@ -32,6 +33,12 @@ app = make_app()
 SIGNALLED = 128
 """Added to a signal's number, as shells do."""
 
+_EXPORT = (
+    *("/bin/sh", "-c"),
+    'n=$1; shift; while [ "$n" -gt 0 ]; do export "$1"; shift; n=$((n - 1)); done; exec "$@"',
+    "sh",
+)
+"""Sets so many variables for a program; `env` would take an odd name for its own option."""
 
 NodeArgument = Annotated[
     str,
@@ -54,6 +61,23 @@ AllOption = Annotated[bool, typer.Option("--all", help="In every node.")]
 
 InputOption = Annotated[
     bool, typer.Option("-i", "--stdin", help="Give our standard input to the command.")
+]
+
+TerminalOption = Annotated[
+    bool,
+    typer.Option(
+        "-t",
+        "--tty",
+        help="Run it on a terminal, ours: every key is the command's, Ctrl-C too; Ctrl-] ends it.",
+    ),
+]
+
+StreamOption = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Pass our input and its output on as they go; its two outputs become one.",
+    ),
 ]
 
 EnvironmentOption = Annotated[
@@ -90,13 +114,15 @@ class Command:
         ("netlab exec --all -f json -- uname -r", "in all nodes, as JSON"),
         ("netlab exec r1 -- sh -c 'dmesg | tail -5'", "through the guest's shell"),
         ("netlab exec -i r1 -- sh < setup.sh", "with our standard input"),
+        ("netlab exec --stream r1 -- ping r4", "with each line as it is printed"),
+        ("netlab exec -it r1 -- sh", "on a terminal; Ctrl-] leaves and ends it"),
     ),
     codes={
         0: "the command ended well in every node",
         1: "or any other: the command's own status; 128 and the number if a signal ended it",
         2: "no such lab or node (or the command's own 2)",
         4: "the node is not ready or its machine failed (or the command's own 4)",
-        130: "interrupted; the command in the guest goes on",
+        130: "interrupted, or left with Ctrl-]: the command in the guest is ended",
     },
     name="exec",
     interspersed=False,
@@ -105,10 +131,12 @@ def execute(
     node: NodeArgument,
     words: CommandArgument = None,
     name: NameOption = None,
-    topology: TopologyOption = None,
+    topology: LongTopologyOption = None,
     node_filter: FilterOption = None,
     everywhere: AllOption = False,
     stdin: InputOption = False,
+    terminal: TerminalOption = False,
+    stream: StreamOption = False,
     environment: EnvironmentOption = None,
     max_workers: WorkersOption = None,
     output: FormatOption = Format.table,
@@ -126,6 +154,10 @@ def execute(
         raise UsageError("no command is given", hint="netlab exec NODE -- COMMAND...")
     client = find_client(name, topology)
     several = len(patterns) > 1 or is_pattern(patterns[0])
+    if terminal or stream:
+        option = "-t" if terminal else "--stream"
+        _check_single(option, several=several, output=output)
+        return _run_live(client, patterns[0], argv, parse_variables(environment, "-e"), terminal)
     command = Command(
         nodes=choose_nodes(client, patterns) if several else tuple(patterns),
         argv=tuple(argv),
@@ -137,6 +169,37 @@ def execute(
     if output is Format.json:
         return _write_json(outcomes)
     return max(_print(node, outcome, command.several) for node, outcome in outcomes)
+
+
+def _check_single(option: str, *, several: bool, output: Format) -> None:
+    """Refuse several programs, JSON, and a terminal where there is none.
+
+    Raises:
+        UsageError: It cannot be.
+    """
+    if several:
+        raise UsageError(f"{option}: it is for one node")
+    if output is Format.json:
+        raise UsageError(f"{option}: what is passed on cannot be written as JSON")
+    if option == "-t" and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "-t: standard input and output have to be a terminal", hint="-i is enough for pipes"
+        )
+
+
+def _run_live(
+    client: Client, node: str, argv: list[str], environment: dict[str, str], terminal: bool
+) -> int:
+    # Imported here: what is not spoken with needs no event loop.
+    import trio
+
+    from netlab.lab.attach import run_on_pipes, run_on_terminal
+
+    settings = [f"{name}={value}" for name, value in environment.items()]
+    words = (*_EXPORT, str(len(settings)), *settings, *argv) if settings else tuple(argv)
+    run = run_on_terminal if terminal else run_on_pipes
+    status = trio.run(run, client.folders, node, words)
+    return INTERRUPTED if status is None else status
 
 
 def _run_all(

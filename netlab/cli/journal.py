@@ -11,7 +11,9 @@ from netlab.cli.failure import BUG, INTERRUPTED
 from netlab.cli.reports.lines import Lines
 from netlab.errors import NetlabError
 from netlab.plan.checklist import PlannedCheck
-from netlab.testing.results import CHECKS, Record, Result, Verdict
+from netlab.testing.results import CHECKS, SCRIPT, TESTS, Record, Result, Verdict
+
+_KINDS = {TESTS: "python", SCRIPT: "script"}
 
 
 @final
@@ -96,7 +98,7 @@ class Journal:
         result = replace(
             result,
             suite=self._suite,
-            kind=result.kind if mine else "python",
+            kind=_KINDS.get(self._suite, result.kind),
             began=moment or self._began,
             seconds=time.monotonic() - (start or self._start),
             message=str(error) if error else "interrupted while it ran",

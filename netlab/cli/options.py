@@ -80,6 +80,17 @@ NameOption = Annotated[
     ),
 ]
 
+LongTopologyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--topo",
+        metavar="FILE",
+        help="The topology file whose lab is meant.",
+        autocompletion=complete_files,
+    ),
+]
+"""Where -t is a terminal, as docker and kubectl have it."""
+
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

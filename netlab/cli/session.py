@@ -13,6 +13,7 @@ import trio
 from netlab.cli.journal import Journal
 from netlab.cli.progress import open_progress
 from netlab.cli.pythontests import PythonTests, run_tests
+from netlab.cli.scripts import run_on_lab
 from netlab.errors import leaves
 from netlab.lab.events import EventLog
 from netlab.lab.lab import open_lab, wait_ready_within
@@ -23,6 +24,7 @@ from netlab.scopes import open_background
 from netlab.testing.checks import folder_names, run_check
 from netlab.testing.evidence import collect_evidence
 from netlab.testing.lab import LabDriver
+from netlab.testing.script import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +35,10 @@ class Session:
         plan: The lab.
         options: How it is brought to life.
         timeout: Seconds that its nodes have to become ready.
-        checks: What is looked at; without any, the lab is not started.
+        checks: What is looked at; without any, and without a script, the lab is not started.
         tests: Python tests, or None.
         folder: Where evidence goes, or None to keep none.
+        script: What is run on the lab in place of all that, or None.
     """
 
     plan: Plan
@@ -44,6 +47,7 @@ class Session:
     checks: Sequence[PlannedCheck]
     tests: PythonTests | None
     folder: Path | None
+    script: Script | None = None
 
 
 def run(session: Session, journal: Journal) -> BaseException | None:
@@ -75,7 +79,9 @@ async def _run(session: Session, journal: Journal) -> None:
     async with open_background() as watcher:
         with trio.CancelScope() as scope:
             await watcher.start(_watch_signals, scope)
-            if session.checks:
+            if session.script is not None:
+                await _run_script(session, session.script, journal)
+            elif session.checks:
                 await _run_checks(session, journal)
             if session.tests is not None:
                 await run_tests(session.tests, journal)
@@ -111,6 +117,15 @@ async def _run_checks(session: Session, journal: Journal) -> None:
             result = await run_check(lab, check, folder=folder, collect=collect_evidence)
             journal.begin("")
             journal.add(result)
+        journal.begin(f"the end of lab {session.plan.lab}", shown=False)
+    journal.begin("")
+
+
+async def _run_script(session: Session, script: Script, journal: Journal) -> None:
+    journal.begin(f"the start of lab {session.plan.lab}")
+    # Not waited for: a script may be about how machines boot, and its verbs wait themselves.
+    async with open_lab(session.plan, options=session.options) as live:
+        await run_on_lab(script, LabDriver(live), session.folder, journal)
         journal.begin(f"the end of lab {session.plan.lab}", shown=False)
     journal.begin("")
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from netlab.cli.reports.outputs import Outputs
     from netlab.cli.session import Session
     from netlab.plan.checklist import PlannedCheck
+    from netlab.testing.script import Script
 
 app = make_app()
 
@@ -71,6 +72,15 @@ ArtifactsOption = Annotated[
         autocompletion=complete_files,
     ),
 ]
+ScriptOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--script",
+        metavar="FILE.py",
+        help="Run a script for the NixOS test driver, in place of checks and Python tests.",
+        autocompletion=complete_files,
+    ),
+]
 ListOption = Annotated[bool, typer.Option("--list", help="Only say what would be run.")]
 
 
@@ -82,11 +92,12 @@ ListOption = Annotated[bool, typer.Option("--list", help="Only say what would be
         ("netlab test ring.yaml --list", "say what would be run"),
         ("netlab test ring.yaml --only 'r1*'", "only checks whose names begin with r1"),
         ("netlab test ring.yaml --report ring.html", "a page about it"),
+        ("netlab test ring.yaml --script test.py", "a NixOS testScript on it"),
     ),
     codes={
         0: "everything passed",
-        1: "a check or a test failed",
-        2: "nothing to run, or mistakes in the topology or the tests",
+        1: "a check, a test or the script failed",
+        2: "nothing to run, or mistakes in the topology, the tests or the script",
         3: "the host lacks something: nothing was started",
         4: "a machine or netlab itself failed",
         130: "interrupted: the lab is gone, the reports say how far it came",
@@ -102,6 +113,7 @@ def run_test(
     junit: JUnitOption = None,
     page: ReportOption = None,
     artifacts: ArtifactsOption = None,
+    script_file: ScriptOption = None,
     list_only: ListOption = False,
     max_workers: WorkersOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
@@ -115,25 +127,35 @@ def run_test(
     variables = parse_variables(settings)
     plan, checks = load_checks(path, variables=variables, lab=name)
     checks = _select(checks, only or ())
+    if script_file is not None and (only or no_python):
+        raise UsageError("--script runs a script alone: --only and --no-python mean nothing to it")
     # Imported here: what a mistake in the file needs least.
     from netlab.cli.pythontests import find_tests
     from netlab.cli.reports.outputs import Outputs
     from netlab.cli.session import Session
     from netlab.lab.options import Options
 
+    script = None if script_file is None else _load_script(script_file)
     chosen = accel.value if accel else None
     tests = (
         None
-        if no_python or only
+        if no_python or only or script
         else find_tests(path, artifacts, variables=variables, accel=chosen)
     )
+    checks = () if script else checks
     if list_only:
-        return _list(checks, tests, output)
-    if not checks and tests is None:
+        return _list(checks, tests, script, output)
+    if not (checks or tests or script):
         raise _nothing(path)
     options = Options(accel=chosen, max_workers=max_workers, overcommit=overcommit)
     session = Session(
-        plan=plan, options=options, timeout=timeout, checks=checks, tests=tests, folder=artifacts
+        plan=plan,
+        options=options,
+        timeout=timeout,
+        checks=checks,
+        tests=tests,
+        folder=artifacts,
+        script=script,
     )
     return _run(session, Outputs(junit=junit, page=page, artifacts=artifacts, format=output), path)
 
@@ -167,10 +189,21 @@ def _matches(name: str, pattern: str) -> bool:
     return pattern in name
 
 
-def _list(checks: Sequence[PlannedCheck], tests: PythonTests | None, output: Format) -> int:
+def _load_script(path: Path) -> Script:
+    # Imported here: most runs have none. Loaded before the lab: what is not Python starts nothing.
+    from netlab.testing.script import load_script
+
+    return load_script(path)
+
+
+def _list(
+    checks: Sequence[PlannedCheck], tests: PythonTests | None, script: Script | None, output: Format
+) -> int:
     rows = [(check.name, check.kind, f"{check.file}:{check.line}") for check in checks]
     if tests is not None:
         rows += [(file.name, "python", str(file)) for file in tests.files()]
+    if script is not None:
+        rows.append((script.name, "script", script.name))
     columns = ("name", "kind", "place")
     if output is Format.json:
         write_json([dict(zip(columns, row, strict=True)) for row in rows])

@@ -1,13 +1,10 @@
-"""A node's console on this terminal: a WebSocket on one side, a raw terminal on the other."""
+"""This terminal on a node: its console, or a program that runs on a terminal in the guest."""
 
 from __future__ import annotations
 
-import os
-import sys
-import termios
-import tty
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import quote
 
 import httpx
@@ -16,9 +13,11 @@ from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect, aconnect_ws
 
 from netlab.errors import ControlError, NotReadyError
 from netlab.lab.folders import LabFolders
-
-ESCAPE = b"\x1d"
-"""Ctrl-], as telnet and virsh have it: leaves the console."""
+from netlab.lab.remote import open_remote
+from netlab.lab.terminal import open_raw_terminal, pass_on, read_terminal, show, type_in
+from netlab.machine.streams import ProgramStream
+from netlab.plan.segments import find_node
+from netlab.scopes import open_background, open_tasks
 
 
 @asynccontextmanager
@@ -45,46 +44,93 @@ async def attach(folders: LabFolders, node: str) -> None:
         NotReadyError: The node does not run.
         ControlError: The lab does not answer.
     """
-    with _raw_terminal():
-        async with open_console(folders, node) as console, trio.open_nursery() as nursery:
-            nursery.start_soon(_type_in, console, nursery.cancel_scope)
-            await _show(console, node)
-            nursery.cancel_scope.cancel()
 
-
-async def _show(console: AsyncWebSocketSession, node: str) -> None:
-    output = trio.lowlevel.FdStream(os.dup(sys.stdout.fileno()))
-    async with output:
+    async def receive() -> bytes:
         try:
-            while True:
-                await output.send_all(await console.receive_bytes())
+            return await console.receive_bytes()
         except WebSocketDisconnect as ended:
             if ended.code != 1000:
                 raise NotReadyError(f"{node}: {ended.reason or 'the lab ended'}") from None
+            return b""
+
+    async with open_raw_terminal(), open_console(folders, node) as console, open_tasks() as tasks:
+
+        async def type_keys() -> None:
+            await type_in(console.send_bytes)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(type_keys)
+        await show(receive)
+        tasks.cancel_scope.cancel()
 
 
-async def _type_in(console: AsyncWebSocketSession, scope: trio.CancelScope) -> None:
-    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as keyboard:
-        while typed := await keyboard.receive_some():
-            before, escape, _ = bytes(typed).partition(ESCAPE)
-            if before:
-                await console.send_bytes(before)
-            if escape:
-                break
-    scope.cancel()
+async def run_on_terminal(folders: LabFolders, node: str, argv: Sequence[str]) -> int | None:
+    """Run a program in a guest on this terminal, until it ends or Ctrl-] is typed.
+
+    Returns:
+        Its exit status; None when it was left, and so ended.
+
+    Raises:
+        UnknownNameError: No such node.
+        NetlabError: The node is not ready, or its machine failed.
+        ControlError: The lab does not answer, or ended meanwhile.
+    """
+    with trio.open_signal_receiver(signal.SIGWINCH) as sizes:
+        async with open_remote(folders) as lab:
+            wanted = lab.nodes[find_node(lab.plan, node).name]
+            # Raw only now: Ctrl-C ends a wait for the program, and from here on is the program's.
+            async with (
+                wanted.open_stream(argv, terminal=read_terminal()) as stream,
+                open_raw_terminal(),
+            ):
+                return await _be_terminal(stream, sizes)
+    return None
 
 
-@contextmanager
-def _raw_terminal() -> Generator[None]:
-    """Give every key to the guest, Ctrl-C too; put the terminal back whatever happens."""
-    number = sys.stdin.fileno()
-    if not os.isatty(number):
-        yield
-        return
-    settings = termios.tcgetattr(number)
-    try:
-        # What was typed already is kept: the guest gets it too.
-        tty.setraw(number, termios.TCSADRAIN)
-        yield
-    finally:
-        termios.tcsetattr(number, termios.TCSADRAIN, settings)
+async def run_on_pipes(folders: LabFolders, node: str, argv: Sequence[str]) -> int:
+    """Run a program in a guest between our standard input and output, both as they go.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        UnknownNameError: No such node.
+        NetlabError: The node is not ready, or its machine failed.
+        ControlError: The lab does not answer, or ended meanwhile.
+    """
+    async with open_remote(folders) as lab:
+        wanted = lab.nodes[find_node(lab.plan, node).name]
+        async with wanted.open_stream(argv) as stream, open_background() as tasks:
+            tasks.start_soon(_feed, stream)
+            await show(stream.receive)
+            return stream.status
+    raise AssertionError("unreachable")
+
+
+async def _feed(stream: ProgramStream) -> None:
+    # Why nothing can be sent any more is told to who shows what comes.
+    with suppress(ControlError):
+        await pass_on(stream.send_all)
+        await stream.send_eof()
+
+
+async def _be_terminal(stream: ProgramStream, sizes: AsyncIterator[int]) -> int | None:
+    async with open_tasks() as tasks:
+
+        async def type_keys() -> None:
+            # Why nothing can be sent any more is told to who shows what comes.
+            with suppress(ControlError):
+                await type_in(stream.send_all)
+                tasks.cancel_scope.cancel()
+
+        async def tell_sizes() -> None:
+            with suppress(ControlError):
+                async for _ in sizes:
+                    await stream.resize(read_terminal())
+
+        tasks.start_soon(type_keys)
+        tasks.start_soon(tell_sizes)
+        await show(stream.receive)
+        tasks.cancel_scope.cancel()
+        return stream.status
+    return None

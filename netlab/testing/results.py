@@ -13,8 +13,8 @@ was not looked at."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-CHECKS, TESTS = "checks", "tests"
-"""The suites: of the topology's checks, and of Python tests."""
+CHECKS, TESTS, SCRIPT = "checks", "tests", "script"
+"""The suites: of the topology's checks, of Python tests, and of a script and its parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,11 @@ class Result:
     """How one check or test went.
 
     Attributes:
-        suite: ``checks`` or ``tests``.
+        suite: ``checks``, ``tests`` or ``script``.
         group: What it belongs to: the lab, or a test's module and class with dots between.
         name: Its name in the group.
         title: Its name for people, unique in the suite.
-        kind: A check's key in the file; ``python`` for a test.
+        kind: A check's key in the file; ``python`` for a test, ``script`` or ``subtest``.
         file: Where it stands; empty if that is not known.
         line: Its line, counted from 1; 0 if that is not known.
         verdict: How it went.
@@ -81,7 +81,7 @@ class Record:
 
     def suites(self) -> dict[str, tuple[Result, ...]]:
         """Return the results by suite; those that have none are left out."""
-        found = {name: select(self.results, name) for name in (CHECKS, TESTS)}
+        found = {name: select(self.results, name) for name in (CHECKS, TESTS, SCRIPT)}
         return {name: results for name, results in found.items() if results}
 
 

@@ -10,7 +10,7 @@ import posixpath
 import shutil
 import tarfile
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,13 +26,22 @@ CLEAN_UP = 0.5
 """Seconds for removing a temporary file in the guest."""
 
 
-async def copy_to(node: NodeAccess, source: Path, target: str) -> None:
+Passed = Callable[[int], None]
+"""Takes how many bytes have passed since it was told last."""
+
+
+def ignore(_count: int) -> None:
+    """Tell nobody."""
+
+
+async def copy_to(node: NodeAccess, source: Path, target: str, *, passed: Passed = ignore) -> None:
     """Copy a file or a folder of the host to a path in the guest; permissions come along.
 
     Args:
         node: Whose guest.
         source: On the host.
         target: What it is called in the guest. Folders above it are made.
+        passed: Is told what has passed.
 
     Raises:
         InputError: There is no such file, or it is neither file nor folder.
@@ -41,18 +50,20 @@ async def copy_to(node: NodeAccess, source: Path, target: str) -> None:
     if not target.startswith("/"):
         raise InputError(f"{target}: a path in the guest begins with /")
     if await trio.Path(source).is_dir():
-        await _send_tree(node, source, target)
+        await _send_tree(node, source, target, passed)
     elif await trio.Path(source).is_file():
         await _check(node, ("mkdir", "-p", "--", posixpath.dirname(target)))
-        await _send_file(node, source, target)
+        await _send_file(node, source, target, passed)
         mode = (await trio.Path(source).stat()).st_mode & 0o7777
         await _check(node, ("chmod", f"{mode:o}", target))
     else:
         raise InputError(f"{source}: there is no such file or folder")
 
 
-async def copy_from(node: NodeAccess, source: str, target: Path) -> None:
-    """Copy a file or a folder of the guest to a path on the host.
+async def copy_from(
+    node: NodeAccess, source: str, target: Path, *, passed: Passed = ignore
+) -> None:
+    """Copy a file or a folder of the guest to a path on the host; permissions come along.
 
     It appears there when it is complete.
 
@@ -60,6 +71,7 @@ async def copy_from(node: NodeAccess, source: str, target: Path) -> None:
         node: Whose guest.
         source: In the guest.
         target: What it is called on the host. A file there is replaced, a folder must not be.
+        passed: Is told what has passed.
 
     Raises:
         CommandError: The guest has no such file, or it cannot be read.
@@ -73,13 +85,14 @@ async def copy_from(node: NodeAccess, source: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         part = Path(name) / "part"
         if is_folder:
-            await _receive_tree(node, source, Path(name) / "tar", part)
+            await _receive_tree(node, source, Path(name) / "tar", part, passed)
         else:
-            await _receive_file(node, source, part)
+            await _receive_file(node, source, part, passed)
+            await trio.Path(part).chmod(await _read_mode(node, source))
         await trio.Path(part).replace(target)
 
 
-async def _send_file(node: NodeAccess, source: Path, target: str) -> None:
+async def _send_file(node: NodeAccess, source: Path, target: str, passed: Passed) -> None:
     try:
         async with (
             await trio.open_file(source, "rb") as content,
@@ -87,11 +100,12 @@ async def _send_file(node: NodeAccess, source: Path, target: str) -> None:
         ):
             while chunk := await content.read(CHUNK):
                 await file.write(chunk)
+                passed(len(chunk))
     except AgentCommandError as error:
         raise CommandError(f"{node.plan.name}: {target} cannot be written: {error}") from error
 
 
-async def _receive_file(node: NodeAccess, source: str, target: Path) -> None:
+async def _receive_file(node: NodeAccess, source: str, target: Path, passed: Passed) -> None:
     try:
         async with (
             node.open_file(source, "r") as file,
@@ -99,24 +113,36 @@ async def _receive_file(node: NodeAccess, source: str, target: Path) -> None:
         ):
             async for chunk in file:
                 await content.write(chunk)
+                passed(len(chunk))
     except AgentCommandError as error:
         raise CommandError(f"{node.plan.name}: {source} cannot be read: {error}") from error
 
 
-async def _send_tree(node: NodeAccess, source: Path, target: str) -> None:
+async def _read_mode(node: NodeAccess, path: str) -> int:
+    """Return a file's permissions; none of set-user-id, which is none of the host's."""
+    shown = await _check(node, ("stat", "-Lc", "%a", "--", path))
+    try:
+        return int(shown, 8) & 0o777
+    except ValueError as error:
+        raise MachineError(f"{node.plan.name}: stat of {path} says {shown!r}") from error
+
+
+async def _send_tree(node: NodeAccess, source: Path, target: str, passed: Passed) -> None:
     with tempfile.TemporaryDirectory(prefix="netlab-copy-") as name:
         archive = Path(name) / "tar"
         await trio.to_thread.run_sync(_pack, source, archive)
         async with _guest_file(node) as path:
-            await _send_file(node, archive, path)
+            await _send_file(node, archive, path, passed)
             await _check(node, ("mkdir", "-p", "--", target))
             await _check(node, ("tar", "-xf", path, "-C", target))
 
 
-async def _receive_tree(node: NodeAccess, source: str, archive: Path, target: Path) -> None:
+async def _receive_tree(
+    node: NodeAccess, source: str, archive: Path, target: Path, passed: Passed
+) -> None:
     async with _guest_file(node) as path:
         await _check(node, ("tar", "-cf", path, "-C", source, "."))
-        await _receive_file(node, path, archive)
+        await _receive_file(node, path, archive, passed)
     try:
         await trio.to_thread.run_sync(_unpack, node.plan.name, archive, target)
     except (tarfile.TarError, OSError) as error:

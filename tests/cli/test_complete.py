@@ -38,6 +38,7 @@ def test_only_labs_that_are_up_are_completed(
     netlab: Shell, lab: FakeLab, second_lab: FakeLab
 ) -> None:
     assert netlab.complete("down", "--name", "") == [second_lab.name, lab.name]
+    assert netlab.complete("shell", "") == [second_lab.name, lab.name]
     second_lab.end()
     assert netlab.complete("down", "-n", "") == [lab.name]
 

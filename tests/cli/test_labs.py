@@ -72,6 +72,24 @@ def test_exec_as_json_is_a_list_whatever_happens(netlab: Shell) -> None:
 
 
 @pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-it", "r1"], "-t: standard input and output have to be a terminal\n  -i is enough"),
+        (["-t", "r[1-2]"], "-t: it is for one node"),
+        (["--stream", "r[1-2]"], "--stream: it is for one node"),
+        (["-t", "-f", "json", "r1"], "-t: what is passed on cannot be written as JSON"),
+    ],
+)
+def test_a_terminal_that_cannot_be_is_refused(
+    netlab: Shell, words: list[str], message: str
+) -> None:
+    done = netlab("exec", *words, "--", "true")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+@pytest.mark.usefixtures("lab")
 def test_an_unknown_node_is_refused(netlab: Shell) -> None:
     assert netlab("exec", "r9", "--", "true").returncode == 2
     done = netlab("exec", "r9*", "--", "true")

@@ -83,6 +83,35 @@ def test_nothing_to_run_and_wrong_input_are_exit_code_2(
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("with:\n", [], "script.py:1:"),
+        ("pass\n", ["--only", "all"], "--script runs a script alone"),
+        (None, [], "script.py: No such file or directory"),
+    ],
+)
+def test_a_script_that_is_none_starts_nothing(
+    netlab: Shell, text: str | None, words: list[str], message: str
+) -> None:
+    (netlab.folder / "plain.yaml").write_text(CHECKED)
+    if text is not None:
+        (netlab.folder / "script.py").write_text(text)
+    done = netlab("test", "plain.yaml", "--script", "script.py", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_script_stands_in_place_of_checks_and_tests(netlab: Shell) -> None:
+    write_tests(netlab, "def test_x(): pass\n")
+    (netlab.folder / "plain.yaml").write_text(CHECKED)
+    (netlab.folder / "script.py").write_text("start_all()\n")
+    listed = netlab("test", "plain.yaml", "--script", "script.py", "--list", "-f", "json")
+    row = {"name": "script.py", "kind": "script", "place": "script.py"}
+    assert json.loads(listed.stdout) == [row]
+
+
 def test_validate_finds_the_mistakes_of_checks(netlab: Shell) -> None:
     (netlab.folder / "a.yaml").write_text(
         f"{PLAIN}checks:\n  - ping: {{from: a, to: b, cuont: 2}}\n"

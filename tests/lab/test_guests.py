@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import subprocess
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import NETLAB, Home
+from tests.lab.conftest import Home
+from tests.lab.terminals import open_on_terminal
 
 pytestmark = pytest.mark.machines
 
@@ -50,63 +44,34 @@ def test_names_orders_and_mtus_are_those_of_the_file(home: Home, tmp_path: Path)
     assert order == ["eth1", "eth2", "enp0s3", "fifteen-bytes-x", "it's$x", "jumbo", "uplink"]
 
 
-def read_until(terminal: int, wanted: bytes, seconds: float = 20) -> bytes:
-    deadline = time.monotonic() + seconds
-    seen = b""
-    while wanted not in seen:
-        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, seen
-        seen += os.read(terminal, 4096)
-    return seen
-
-
-@contextmanager
-def open_console(home: Home) -> Generator[tuple[int, subprocess.Popen[str]]]:
-    """Run `netlab console a` on a terminal; ended whatever happens."""
-    ours, theirs = pty.openpty()
-    console = subprocess.Popen(
-        [*NETLAB, "console", "a"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        env=home.environment,
-        start_new_session=True,
-        text=True,
-    )
-    os.close(theirs)
-    try:
-        yield ours, console
-    finally:
-        console.kill()
-        console.communicate()
-        os.close(ours)
-
-
 def test_the_console_is_a_terminal_that_ctrl_bracket_leaves(home: Home, pair: Path) -> None:
     home.run("up", str(pair))
-    with open_console(home) as (terminal, console):
+    with open_on_terminal(home, "console", "a") as console:
         # Typed before the console is there, and not lost.
-        os.write(terminal, b"\recho typed-$((40 + 2))\r")
-        read_until(terminal, b"typed-42")
-        # Ctrl-C is the guest's: it ends what runs there, and not us.
-        os.write(terminal, b"echo begun-$((1 + 0)); sleep 1000\r")
-        read_until(terminal, b"begun-1")
-        os.write(terminal, b"\x03")
-        os.write(terminal, b"echo still-$((1 + 1))\r")
-        read_until(terminal, b"still-2")
-        os.write(terminal, b"\x1d")
-        assert console.wait(20) == 0
+        console.type(b"\recho typed-$((40 + 2))\r")
+        console.read_until(b"typed-42")
+        # Ctrl-C is the guest's: it ends what runs there, and not us. One program prints and sleeps:
+        # between two commands the shell itself would be what Ctrl-C is for.
+        console.type(b"sh -c 'echo begun-$((1 + 0)); exec sleep 1000'\r")
+        console.read_until(b"begun-1")
+        console.type(b"\x03")
+        console.type(b"echo still-$((1 + 1))\r")
+        console.read_until(b"still-2")
+        console.type(b"\x1d")
+        assert console.wait(20)[0] == 0
+        assert console.is_restored()
 
 
 def test_a_console_whose_machine_ends_says_so(home: Home, pair: Path) -> None:
     home.run("up", str(pair))
-    with open_console(home) as (terminal, console):
-        os.write(terminal, b"\r")
-        read_until(terminal, b"# ")
-        os.write(terminal, b"poweroff\r")
-        assert console.wait(30) == 4
-        assert console.stderr is not None
-        assert "a: the machine has ended" in console.stderr.read()
+    with open_on_terminal(home, "console", "a") as console:
+        console.type(b"\r")
+        console.read_until(b"# ")
+        console.type(b"poweroff\r")
+        status, told = console.wait()
+        assert status == 4
+        assert "a: the machine has ended" in told
+        assert console.is_restored()
     while home.status("--name", "pair")["nodes"][0]["state"] == "ready":
         pass
     refused = home.run("exec", "a", "--", "true", status=4)

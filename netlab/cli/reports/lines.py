@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from netlab.cli.failure import make_printable
@@ -48,6 +49,10 @@ class Lines(Protocol):
 
     def explain(self, result: Result) -> None:
         """Show only why, below the title: the rest has been shown."""
+        ...
+
+    def tell(self, line: str) -> None:
+        """Show what is told meanwhile; may be called from several threads."""
         ...
 
 
@@ -105,6 +110,7 @@ class PlainLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lock = Lock()
 
     def begin(self, title: str) -> None:
         """Say nothing: a line is a result."""
@@ -118,8 +124,15 @@ class PlainLines:
         """Print the title and the reason."""
         self._print([f"{_TITLE}{make_printable(result.title)}:", *_indent(details(result))])
 
+    def tell(self, line: str) -> None:
+        """Print it."""
+        self._print(_indent([make_printable(line)]))
+
     def _print(self, lines: Sequence[str]) -> None:
-        print("\n".join(lines), file=self._stream, flush=True)
+        # In one piece: another thread's line is a line of its own.
+        with self._lock:
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
 
 
 class LiveLines:
@@ -156,6 +169,12 @@ class LiveLines:
 
         self._console.print(Text(f"{_TITLE}{make_printable(result.title)}:"))
         self._print_details(result)
+
+    def tell(self, line: str) -> None:
+        """Print it above what runs."""
+        from rich.text import Text
+
+        self._console.print(Text(f"{' ' * _INDENT}{make_printable(line)}", style="dim"))
 
     def _print_details(self, result: Result) -> None:
         from rich.padding import Padding

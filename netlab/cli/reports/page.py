@@ -17,9 +17,9 @@ from netlab.cli.output import format_seconds
 from netlab.cli.reports.lines import WORDS
 from netlab.cli.reports.style import STYLE
 from netlab.plan.model import Plan
-from netlab.testing.results import CHECKS, TESTS, Record, Result, count
+from netlab.testing.results import CHECKS, SCRIPT, TESTS, Record, Result, count
 
-_HEADINGS = {CHECKS: "Checks", TESTS: "Python tests"}
+_HEADINGS = {CHECKS: "Checks", TESTS: "Python tests", SCRIPT: "Script"}
 
 # HTML, 13.2.3.5: control characters are parse errors wherever they stand.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

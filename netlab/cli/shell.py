@@ -1,0 +1,51 @@
+"""`netlab shell`: a Python prompt with a lab's nodes as names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from netlab.cli.candidates import complete_labs
+from netlab.cli.frame import add_verb, make_app
+from netlab.cli.labs import find_client
+
+app = make_app()
+
+
+@add_verb(
+    app,
+    examples=(
+        ("netlab shell ring", "a prompt: `await r1.succeed('ip route')`"),
+        ("netlab shell ring < look.py", "run Python that awaits, and return how it went"),
+    ),
+    codes={
+        0: "left with Ctrl-D or exit(); from a pipe: it ran to its end",
+        1: "from a pipe: an exception was raised; or what exit() says",
+        2: "no such lab",
+        4: "the lab process does not answer",
+        130: "from a pipe: interrupted",
+    },
+)
+def shell(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[LAB]",
+            help="The lab; when left out, the only one that is up.",
+            autocompletion=complete_labs,
+            show_default=False,
+        ),
+    ] = None,
+) -> int:
+    """Speak with a lab in Python: nodes are names, and `await` stands anywhere.
+
+    Names are `lab`, `link(a, b)`, `trio` and every node's, where what is no letter or digit is
+    `_`. Ctrl-C ends what is awaited and comes back to the prompt; Ctrl-D leaves, and the lab goes
+    on. `netlab help testing` lists what labs and nodes can do.
+    """
+    client = find_client(name)
+    # Imported here, late: a wrong name needs no event loop to be told.
+    from netlab.cli.prompt import run_prompt
+
+    return run_prompt(client.folders)
