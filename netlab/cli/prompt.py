@@ -15,8 +15,10 @@ import threading
 import types
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import trio
 
@@ -27,11 +29,17 @@ from netlab.lab.remote import open_remote
 from netlab.testing.facade.symbols import pythonize
 from netlab.testing.lab import LabDriver
 
+T = TypeVar("T")
+
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-def run_prompt(folders: LabFolders) -> int:
+def run_prompt(folders: LabFolders, *, plain: bool) -> int:
     """Read and run Python until its end; return the exit code.
+
+    Args:
+        folders: The lab's.
+        plain: Python's own prompt, although IPython is installed.
 
     Raises:
         ControlError: The lab does not answer.
@@ -40,6 +48,8 @@ def run_prompt(folders: LabFolders) -> int:
         names = make_names(lab)
         if not sys.stdin.isatty():
             return _run_all(sys.stdin.read(), names, runner)
+        if not plain and find_spec("IPython") is not None:
+            return _run_ipython(lab, names, runner)
         with _open_history(folders.state.parent.parent / "shell_history", names):
             try:
                 _Prompt(names, runner).interact(banner=_banner(lab), exitmsg="")
@@ -72,35 +82,37 @@ class _Runner:
         self._stop = stop
         self._token = trio.lowlevel.current_trio_token()
 
-    def run(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run it to its end.
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it to its end and return what it returns.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was typed; it has ended all the same.
         """
-        ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[tuple[BaseException | None, list[T]]] = queue.SimpleQueue()
         scope = trio.CancelScope()
 
         async def job() -> None:
             failure: BaseException | None = None
+            values: list[T] = []
             try:
                 with scope:
-                    await coroutine
+                    values.append(await coroutine)
             except BaseException as error:  # noqa: BLE001 # raised in the thread that asked
                 failure = error
             if scope.cancelled_caught:
                 failure = KeyboardInterrupt()
-            ended.put(failure)
+            ended.put((failure, values))
 
         self._token.run_sync_soon(self._tasks.start_soon, job)
         while True:
             try:
-                failure = ended.get()
+                failure, values = ended.get()
                 break
             except KeyboardInterrupt:
                 self._token.run_sync_soon(scope.cancel)
         if failure is not None:
             raise failure
+        return values[0]
 
     def stop(self) -> None:
         """End Trio's thread."""
@@ -135,6 +147,28 @@ def _open_trio(folders: LabFolders) -> Generator[tuple[LabDriver, _Runner]]:
     finally:
         found[1].stop()
         thread.join()
+
+
+def _run_ipython(lab: LabDriver, names: dict[str, Any], runner: _Runner) -> int:
+    """Be IPython, whose cells await in Trio's thread (``loop_runner``, IPython's autoawait)."""
+    ipython: Any = import_module("IPython.terminal.embed")
+    shell = ipython.InteractiveShellEmbed(banner1=_banner(lab), banner2="", user_ns=names)
+    shell.confirm_exit = False
+    shell.autoawait = True
+    shell.loop_runner = runner.run
+    shell.set_custom_exc((NetlabError, trio.Cancelled), _tell_ipython)
+    shell()
+    return 0
+
+
+def _tell_ipython(
+    _shell: object, _kind: object, error: BaseException, *_rest: object, **_options: object
+) -> None:
+    if isinstance(error, trio.Cancelled):
+        # IPython has caught it before our scope could: what Ctrl-C means is said all the same.
+        print("\nKeyboardInterrupt")
+    else:
+        _show(error)
 
 
 @final

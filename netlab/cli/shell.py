@@ -37,15 +37,19 @@ def shell(
             show_default=False,
         ),
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Python's own prompt, although IPython is installed.")
+    ] = False,
 ) -> int:
     """Speak with a lab in Python: nodes are names, and `await` stands anywhere.
 
     Names are `lab`, `link(a, b)`, `trio` and every node's, where what is no letter or digit is
-    `_`. Ctrl-C ends what is awaited and comes back to the prompt; Ctrl-D leaves, and the lab goes
-    on. `netlab help testing` lists what labs and nodes can do.
+    `_`. The prompt is IPython's where that is installed (`pip install 'netlab-vm[shell]'`). Ctrl-C
+    ends what is awaited and comes back to the prompt; Ctrl-D leaves, and the lab goes on.
+    `netlab help testing` lists what labs and nodes can do.
     """
     client = find_client(name)
     # Imported here, late: a wrong name needs no event loop to be told.
     from netlab.cli.prompt import run_prompt
 
-    return run_prompt(client.folders)
+    return run_prompt(client.folders, plain=plain)

@@ -45,7 +45,7 @@ def test_python_from_a_pipe_awaits_and_returns_how_it_went(home: Home, pair: Pat
 
 def test_the_prompt_awaits_and_ctrl_c_comes_back_to_it(home: Home, pair: Path) -> None:
     home.run("up", str(pair))
-    with open_on_terminal(home, "shell", errors=True) as prompt:
+    with open_on_terminal(home, "shell", "--plain", errors=True) as prompt:
         prompt.read_until(b"Ctrl-D leaves")
         prompt.read_until(b">>> ")
         prompt.type(b"x = await a.succeed('hostname'); 'it' + 'is' + x\r")
@@ -61,6 +61,28 @@ def test_the_prompt_awaits_and_ctrl_c_comes_back_to_it(home: Home, pair: Path) -
         prompt.type(b"await a.succeed('true')\r")
         prompt.read_until(b"lab pair does not answer")
         prompt.read_until(b">>> ")
+        prompt.type(b"\x04")
+        assert prompt.process.wait(30) == 0
+        assert prompt.is_restored()
+
+
+def test_ipython_awaits_in_a_labs_own_loop(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    # A terminal that does not say where its cursor is.
+    home.environment |= {"PROMPT_TOOLKIT_NO_CPR": "1", "IPYTHONDIR": str(home.folder / "ipython")}
+    with open_on_terminal(home, "shell", errors=True) as prompt:
+        prompt.read_until(b"Ctrl-D leaves")
+        prompt.read_until(b"In [")
+        prompt.type(b"x = await a.succeed('hostname'); print('it' + 'is', x)\r")
+        prompt.read_until(b"itis a")
+        prompt.type(b"print('be' + 'gun'); await trio.sleep_forever()\r")
+        prompt.read_until(b"begun")
+        prompt.type(b"\x03")
+        prompt.read_until(b"KeyboardInterrupt")
+        prompt.read_until(b"In [")
+        prompt.type(b"await a.succeed('exit 3')\r")
+        prompt.read_until(b"exited with status 3")
+        prompt.read_until(b"In [")
         prompt.type(b"\x04")
         assert prompt.process.wait(30) == 0
         assert prompt.is_restored()
