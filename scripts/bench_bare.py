@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import AsyncGenerator
@@ -47,18 +48,38 @@ class BareAgent:
         """Send a command and return what it answers."""
         request = {"execute": command, "arguments": arguments}
         await self._stream.send_all(json.dumps(request).encode() + b"\n")
-        answer = b""
+        answer = bytearray()
         while not answer.endswith(b"\n"):
             answer += await self._stream.receive_some()
         return json.loads(answer.lstrip(b"\xff"))["return"]
 
-    async def execute(self, path: str) -> int:
-        """Run a program to its end, asking for it without a pause."""
-        started = await self.call("guest-exec", path=path, **{"capture-output": True})
+    async def execute(self, path: str, *arguments: str) -> bytes:
+        """Run a program to its end, asking for it without a pause; return what it printed."""
+        asked = {"path": path, "arg": arguments, "capture-output": True}
+        started = await self.call("guest-exec", **asked)
         while True:
             status = await self.call("guest-exec-status", pid=started["pid"])
             if status["exited"]:
-                return status["exitcode"]
+                return base64.b64decode(status.get("out-data", ""))
+
+    async def write(self, path: str, content: bytes, chunk: int) -> None:
+        """Write a file, so many bytes in a request."""
+        handle = await self.call("guest-file-open", path=path, mode="w")
+        for start in range(0, len(content), chunk):
+            data = base64.b64encode(content[start : start + chunk]).decode()
+            await self.call("guest-file-write", handle=handle, **{"buf-b64": data})
+        await self.call("guest-file-close", handle=handle)
+
+    async def read(self, path: str, chunk: int) -> bytes:
+        """Read a file, so many bytes in a request."""
+        handle = await self.call("guest-file-open", path=path, mode="r")
+        content, ended = bytearray(), False
+        while not ended:
+            part = await self.call("guest-file-read", handle=handle, count=chunk)
+            content += base64.b64decode(part["buf-b64"])
+            ended = part["eof"]
+        await self.call("guest-file-close", handle=handle)
+        return bytes(content)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Literal
 
 import trio
 
-from netlab.errors import AgentError, MachineDiedError, NetlabError, NotReadyError
+from netlab.errors import AgentError, MachineDiedError, MachineError, NetlabError, NotReadyError
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
 from netlab.machine.agent import GuestFile, Result
@@ -23,6 +23,8 @@ from netlab.machine.streams import STREAMS, PortStream, Terminal, open_program
 from netlab.plan.model import HostPlan, NodePlan
 from netlab.process import Launcher
 from netlab.scopes import open_background
+
+_CONFIGURING = "its addresses, routes, files and `run` commands are under way"
 
 DIAGNOSIS = 0.2
 """Seconds that a machine gets to show a sign of life once something of it is late."""
@@ -90,7 +92,9 @@ class Node:
             return self.error.message
         if self.state == "queued":
             return "waiting for a boot slot"
-        if self.state in {"booting", "configuring"} and self._machine is not None:
+        if self.state == "configuring" and self._machine is not None:
+            return self._machine.status_reason() or _CONFIGURING
+        if self.state == "booting" and self._machine is not None:
             return self._machine.status_reason()
         return {"ready": "", "stopped": self._end}.get(self.state, "starting QEMU")
 
@@ -189,11 +193,13 @@ class Node:
         """Wait until the console prints what matches; return it and the position behind.
 
         Raises:
-            MachineError: The console ended first.
+            MachineError: The console ended first; MachineDiedError if QEMU did by itself.
         """
-        console = self.machine.console
-        found = await console.wait_for_text(pattern, since=since)
-        return found, console.position
+        machine = self.machine
+        try:
+            return await machine.console.wait_for_match(pattern, since=since)
+        except MachineError as error:
+            raise await machine.explain(error) from None
 
     async def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """Return the console's last lines; empty when it does not run."""

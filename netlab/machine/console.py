@@ -136,13 +136,24 @@ class Console:
         Raises:
             MachineError: The console ended first.
         """
+        found, _ = await self.wait_for_match(pattern, since=since)
+        return found
+
+    async def wait_for_match(self, pattern: str, *, since: int = 0) -> tuple[str, int]:
+        """Wait as :meth:`wait_for_text` does; return what matched and the position behind it.
+
+        Raises:
+            MachineError: The console ended first.
+        """
         compiled = re.compile(pattern, re.MULTILINE)
         while True:
-            start = max(0, since - (self.position - len(self._recent)))
-            found = compiled.search(self._recent[start:].decode(errors="replace"))
+            first = self.position - len(self._recent)
+            start = max(0, since - first)
+            found = _search(compiled, bytes(self._recent), start)
             if found is not None:
                 await trio.lowlevel.checkpoint()
-                return found.group()
+                text, end = found
+                return text, first + end
             if self.ended:
                 raise MachineError(
                     f"the console ended before {pattern!r} came", evidence="\n".join(self.tail())
@@ -209,3 +220,19 @@ async def open_console(stream: trio.abc.Stream, log: Path) -> AsyncGenerator[Con
             console = Console(stream, file)
             nursery.start_soon(console.run_reader)
             yield console
+
+
+def _search(pattern: re.Pattern[str], data: bytes, start: int) -> tuple[str, int] | None:
+    """Return what matches behind a place and where its end is, in bytes.
+
+    A terminal's lines end in two characters, and ``$`` knows only the second.
+    """
+    text = data.decode(errors="surrogateescape")
+    before = data[:start].decode(errors="surrogateescape").replace("\r", "")
+    found = pattern.search(text.replace("\r", ""), len(before))
+    if found is None:
+        return None
+    places = [place for place, character in enumerate(text) if character != "\r"]
+    end = places[found.end() - 1] + 1 if found.end() else 0
+    shown = found.group().encode(errors="surrogateescape").decode(errors="replace")
+    return shown, max(start, len(text[:end].encode(errors="surrogateescape")))

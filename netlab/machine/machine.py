@@ -113,6 +113,10 @@ class Machine:
         """Wait until QEMU has ended, and return its exit status (minus a signal's number)."""
         return await self._life.wait()
 
+    async def explain(self, error: MachineError) -> MachineError:
+        """Return what is behind an error that a connection's end has caused."""
+        return await self._life.explain(error)
+
     def status_reason(self) -> str:
         """Say in one line how it is, or what it is waiting for; empty when it is ready."""
         if self.exit is not None:

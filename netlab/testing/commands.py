@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netlab.errors import WaitError
+from netlab.errors import CommandError, WaitError
 from netlab.lab.access import NodeAccess
 from netlab.machine.agent import Result
 from netlab.machine.output import Output
@@ -75,6 +75,7 @@ async def execute(node: NodeAccess, command: Command, limit: Limit) -> Outcome:
 
     Raises:
         WaitError: It did not end in time; the message has what is known of the machine.
+        CommandError: It printed more than the agent keeps.
         MachineError: The node is stopped, the agent refused, or its machine failed or died.
     """
 
@@ -95,6 +96,7 @@ async def run(node: NodeAccess, command: Command) -> Outcome:
     A node that boots is waited for; one that was ended is an error.
 
     Raises:
+        CommandError: It printed more than the agent keeps.
         MachineError: The node is stopped, the agent refused, or its machine failed or died.
     """
     if node.state not in {"stopped", "failed"}:
@@ -105,6 +107,11 @@ async def run(node: NodeAccess, command: Command) -> Outcome:
         environment=command.environment,
         output=command.output,
     )
+    if result.error is not None:
+        raise CommandError(
+            f"{node.plan.name}: `{command}` printed more than can be returned: {result.error}",
+            hint="take it as it comes, with `output=`, or write it into a file and copy that",
+        )
     return Outcome(
         status=result.status,
         stdout=result.stdout.decode(errors="replace"),

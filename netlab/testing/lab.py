@@ -20,16 +20,14 @@ from netlab.testing.capture import Capture, open_capture
 from netlab.testing.conditions import Parts, polling_condition
 from netlab.testing.failures import Failures
 from netlab.testing.node import NodeDriver
+from netlab.testing.pings import ANSWER_WAIT, Answer, ping_command, read_answers
 from netlab.testing.waiting import DEFAULT_TIMEOUT, Seen, make_limit, poll, within
-
-PING_WAIT = 1
-"""Seconds that one ping waits for its answer."""
 
 _ONE_LOOK = 30.0
 
 _PING_ALL = (
     "for name in %s; do"
-    f' (ping -c1 -W{PING_WAIT} "$name" >/dev/null 2>&1 && echo "$name") & done; wait'
+    f' (ping -c1 -W{ANSWER_WAIT} "$name" >/dev/null 2>&1 && echo "$name") & done; wait'
 )
 
 
@@ -193,20 +191,23 @@ class LabDriver:
 
         Raises:
             CheckError: It is not.
+            CommandError: The guest does not know the target, or has no ping.
         """
-        outcome = await self[source].execute(("ping", "-c1", f"-W{PING_WAIT}", target))
-        if outcome.status != 0:
-            raise CheckError(f"{source} does not reach {target}", evidence=outcome.output())
+        answer = await self._ping(source, target)
+        if not answer.received:
+            why = f": {answer.refusal}" if answer.refusal else ""
+            raise CheckError(f"{source} does not reach {target}{why}")
 
     async def assert_unreachable(self, source: str, target: str) -> None:
         """Check that one node's ping is not answered.
 
         Raises:
             CheckError: It is.
+            CommandError: The guest does not know the target, or has no ping.
         """
-        outcome = await self[source].execute(("ping", "-c1", f"-W{PING_WAIT}", target))
-        if outcome.status == 0:
-            raise CheckError(f"{source} reaches {target}", evidence=outcome.output())
+        answer = await self._ping(source, target)
+        if answer.received:
+            raise CheckError(f"{source} reaches {target}")
 
     async def path(self, source: str, target: str, *, timeout: float | None = None) -> list[str]:
         """Return the nodes that a packet passes, from the first after the source to the target.
@@ -249,6 +250,16 @@ class LabDriver:
         async with open_tasks() as tasks:
             for node in self:
                 tasks.start_soon(node.copy_to, source, target)
+
+    async def _ping(self, source: str, target: str) -> Answer:
+        """Send one ping; what could not be tried says nothing about the network."""
+        outcome = await self[source].execute(ping_command([target], 1))
+        (answer,) = read_answers(outcome.stdout, [target])
+        if answer.problem:
+            raise CommandError(
+                f"{source} cannot ping {target}: {answer.problem}", evidence=outcome.output()
+            )
+        return answer
 
     async def _ping_all(self) -> dict[str, dict[str, bool]]:
         matrix: dict[str, dict[str, bool]] = {}

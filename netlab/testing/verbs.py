@@ -68,6 +68,7 @@ class Verbs:
 
         Raises:
             WaitError: It did not end in time.
+            CommandError: It printed more than 16 MiB, and nobody took it as it came.
             MachineError: The machine failed, died or is stopped.
         """
         stdin = input.encode() if isinstance(input, str) else input

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from netlab import load, open_lab, resolve
-from netlab.errors import CheckError, ConditionError, UnknownNameError, WaitError
+from netlab.errors import CheckError, CommandError, ConditionError, UnknownNameError, WaitError
 from netlab.testing import LabDriver, polling_condition
 from tests.lab.conftest import TOPOLOGIES
 from tests.testing.conftest import LIMIT, open_driver
@@ -31,13 +31,31 @@ async def test_a_ring_heals() -> None:
         await lab.wait_until_converged()
 
 
-async def check_pair(lab: LabDriver, folder: Path) -> None:
-    assert await lab.ping_matrix() == {"a": {"b": True}, "b": {"a": True}}
-    await lab.assert_reachable("a", "b")
-    with pytest.raises(CheckError, match="a reaches b"):
+async def check_what_cannot_be_tried(lab: LabDriver) -> None:
+    # What cannot be tried is no network that does not let it through.
+    for check in (lab.assert_unreachable, lab.assert_reachable):
+        with pytest.raises(CommandError, match=r"a cannot ping nobody\.invalid: .*ping: "):
+            await check("a", "nobody.invalid")
+    ping = (await lab["a"].succeed("which ping")).strip()
+    await lab["a"].succeed(("mv", ping, "/root/ping"))
+    with pytest.raises(CommandError, match=r"a cannot ping b: .*ping.*not found"):
         await lab.assert_unreachable("a", "b")
-    assert await lab.path("a", "b") == ["b"]
-    assert await lab.throughput("a", "b", seconds=1) > 1_000_000
+    await lab["a"].succeed(("mv", "/root/ping", ping))
+    await lab.assert_reachable("a", "b")
+    with pytest.raises(CommandError, match=r"`traceroute .*nobody\.invalid` exited with status"):
+        await lab.path("a", "nobody.invalid")
+
+
+async def check_copies(lab: LabDriver, written: Path) -> None:
+    await lab.copy_to(written, "/root/everywhere/pair.pcap")
+    for node in lab:
+        await node.succeed("test -s /root/everywhere/pair.pcap")
+    await lab["b"].succeed("touch /root/file")
+    with pytest.raises(CommandError, match="b: mkdir failed"):
+        await lab.copy_to(written, "/root/file/below")
+
+
+async def check_capture(lab: LabDriver, folder: Path) -> Path:
     async with lab.capture("a", "b") as capture:
         await lab["a"].succeed("ping -c1 -s 77 b")
     echoes = [frame for frame in capture.frames if len(frame.data) == 14 + 20 + 8 + 77]
@@ -46,7 +64,18 @@ async def check_pair(lab: LabDriver, folder: Path) -> None:
         "echo-request",
         "echo-reply",
     ]
-    written = capture.write(folder / "pair.pcap")
+    return capture.write(folder / "pair.pcap")
+
+
+async def check_pair(lab: LabDriver, folder: Path) -> None:
+    assert await lab.ping_matrix() == {"a": {"b": True}, "b": {"a": True}}
+    await lab.assert_reachable("a", "b")
+    with pytest.raises(CheckError, match="a reaches b"):
+        await lab.assert_unreachable("a", "b")
+    await check_what_cannot_be_tried(lab)
+    assert await lab.path("a", "b") == ["b"]
+    assert await lab.throughput("a", "b", seconds=1) > 1_000_000
+    written = await check_capture(lab, folder)
     await lab["b"].copy_to(written, "/tmp/pair.pcap")
     read = await lab["b"].succeed("tcpdump -nr /tmp/pair.pcap icmp 2>/dev/null")
     assert read.count("length 85") == 2
@@ -61,6 +90,10 @@ async def check_pair(lab: LabDriver, folder: Path) -> None:
         lab.link("a", "c")
     with pytest.raises(UnknownNameError, match="there is no vlan 3"):
         lab.vlan(3)
+    await check_copies(lab, written)
+    async with lab["b"].paused():
+        with pytest.raises(WaitError, match="had not pinged each other within 1 s"):
+            await lab.ping_matrix(timeout=1)
 
 
 async def test_a_pair_is_measured_captured_and_cut(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from netlab.errors import WaitError
@@ -140,22 +141,29 @@ class MonitorVerbs(PowerVerbs):
         event_filter: Callable[[QMPEvent], bool],
         timeout: Duration | None = EVENT_TIMEOUT,
     ) -> QMPEvent:
-        """Return QEMU's next event that the filter accepts; those in front of it are dropped.
+        """Return QEMU's first event that the filter accepts; the others stay for who wants them.
 
-        Events count from the script's beginning.
+        Events count from the script's beginning, each once.
 
         Raises:
             WaitError: None came in time.
+            MachineError: The machine failed first.
         """
         seconds = self._seconds(timeout)
         deadline = time.monotonic() + seconds
+        after = 0
         with limit(seconds):
             while True:
                 left = deadline - time.monotonic()
-                event = self._call(
-                    self._bounded, self._record.next_event, "QEMU told no such event", left
+                found = self._call(
+                    self._bounded, partial(self._next_event, after), "QEMU told no such event", left
                 )
+                after, event = found
                 if event_filter(event):
+                    self._call(self._record.take_event, found)
                     return event
                 if left <= 0:
                     raise WaitError(f"{self.name}: QEMU told no such event within {seconds:.3g} s")
+
+    async def _next_event(self, after: int) -> tuple[int, QMPEvent]:
+        return await self._record.next_event(self._session.lab, self._node, after)

@@ -20,7 +20,7 @@ from netlab.errors import QMPError
 from netlab.lab.lab import Lab
 from netlab.lab.node import Node
 from netlab.machine.machine import Machine
-from netlab.scopes import open_tasks
+from netlab.scopes import open_background, open_tasks
 
 EVENT_LIMIT = 4096
 """How many events a script may leave unread; the oldest are dropped then."""
@@ -114,23 +114,44 @@ class Record:
     """What a machine has told.
 
     Attributes:
-        events: QEMU's events that nobody has asked for yet.
+        events: QEMU's events that nobody has been given yet, each with its number.
         serial: Takes the lines of its console, or None.
     """
 
-    events: deque[QMPEvent] = field(default_factory=lambda: deque[QMPEvent](maxlen=EVENT_LIMIT))
+    events: deque[tuple[int, QMPEvent]] = field(
+        default_factory=lambda: deque[tuple[int, QMPEvent]](maxlen=EVENT_LIMIT)
+    )
     serial: Callable[[str], None] | None = None
     _news: trio.Event = field(default_factory=trio.Event)
     _transcripts: dict[Machine, Transcript] = field(default_factory=dict[Machine, Transcript])
     _log: Path | None = None
     _start: int = 0
+    _told: int = 0
 
-    async def next_event(self) -> QMPEvent:
-        """Return QEMU's next event; the deadline is the caller's."""
-        while not self.events:
-            await self._news.wait()
+    async def next_event(self, lab: Lab, node: Node, after: int) -> tuple[int, QMPEvent]:
+        """Return QEMU's first event behind that number; the deadline is the caller's.
+
+        Raises:
+            MachineError: The machine failed, and there is none.
+        """
         await trio.lowlevel.checkpoint()
-        return self.events.popleft()
+        if (found := self._find_event(after)) is not None:
+            return found
+        async with open_background() as tasks:
+            # Raises what ended the machine, if it was not told to end.
+            tasks.start_soon(wait_off, lab, node)
+            while (found := self._find_event(after)) is None:
+                await self._news.wait()
+            return found
+        raise AssertionError("unreachable")
+
+    async def take_event(self, event: tuple[int, QMPEvent]) -> None:
+        """Let nobody else be given this event."""
+        await trio.lowlevel.checkpoint()
+        self.events.remove(event)
+
+    def _find_event(self, after: int) -> tuple[int, QMPEvent] | None:
+        return next((each for each in self.events if each[0] > after), None)
 
     async def find_transcript(self, machine: Machine) -> Transcript:
         """Return what a machine's console prints, once it is followed."""
@@ -177,7 +198,9 @@ class Record:
     def _take(self, name: str, data: Mapping[str, object], seconds: float) -> None:
         whole = int(seconds)
         timestamp = {"seconds": whole, "microseconds": round((seconds - whole) * 1_000_000)}
-        self.events.append({"event": name, "data": dict(data), "timestamp": timestamp})
+        self._told += 1
+        event: QMPEvent = {"event": name, "data": dict(data), "timestamp": timestamp}
+        self.events.append((self._told, event))
         self._tell()
 
     def _tell(self) -> None:
