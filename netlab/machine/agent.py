@@ -28,7 +28,7 @@ from netlab.errors import (
     InputError,
     MachineError,
 )
-from netlab.machine.channel import AgentChannel
+from netlab.machine.channel import INTERRUPTED, AgentChannel, AgentInterruptedError
 from netlab.machine.qmp import Explain, take_as_is
 from netlab.machine.transcript import Transcript
 
@@ -177,9 +177,10 @@ class Agent:
             InputError: The arguments cannot be passed on.
         """
         argv = ("/bin/sh", "-c", command) if isinstance(command, str) else tuple(command)
+        before = self._channel.interruptions
         pid = await self._start(_with_environment(argv, environment or {}), stdin)
         try:
-            return await self._wait_program(pid, argv)
+            return await self._wait_program(pid, argv, before)
         except trio.Cancelled:
             with trio.move_on_after(CLEAN_UP_LIMIT, shield=True):
                 await self._end_program(pid)
@@ -236,11 +237,13 @@ class Agent:
             case other:
                 raise AgentProtocolError(f"guest-exec answered {other}")
 
-    async def _wait_program(self, pid: int, argv: Sequence[str]) -> Result:
+    async def _wait_program(self, pid: int, argv: Sequence[str], interruptions: int) -> Result:
         started = trio.current_time()
         next_check = started + ORPHAN_PERIOD
         gone = False
         while True:
+            if self._channel.interruptions != interruptions:
+                raise AgentInterruptedError(INTERRUPTED)
             answer = await self._channel.call("guest-exec-status", {"pid": pid})
             result = _result(answer)
             if result is not None:
@@ -272,7 +275,7 @@ class Agent:
         try:
             await self._start(("/bin/sh", "-c", _END_TREE, "sh", str(pid)), b"")
             # Asked until it has ended: the agent keeps the output of a program for ever otherwise.
-            await self._wait_program(pid, ("the program",))
+            await self._wait_program(pid, ("the program",), self._channel.interruptions)
         except MachineError:
             # The machine or its agent is worse off than this program, and who is told of the
             # cancellation cannot use a second reason.

@@ -35,6 +35,8 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 8.0
 """Seconds after which a synchronisation is sent again to an agent that has not answered."""
 
+INTERRUPTED = "the guest's agent ended meanwhile"
+
 _DELIMITER = b"\xff"
 
 
@@ -44,7 +46,11 @@ class AgentInterruptedError(AgentError):
 
 @final
 class AgentChannel:
-    """The connection to one guest's agent."""
+    """The connection to one guest's agent.
+
+    Attributes:
+        interruptions: How often the agent has ended: what one knew, the next does not.
+    """
 
     def __init__(
         self, stream: trio.abc.Stream, explain: Explain, transcript: Transcript | None = None
@@ -54,6 +60,7 @@ class AgentChannel:
         self._explain = explain
         self._lines = LineReader(stream, limit=LINE_LIMIT, error=AgentProtocolError)
         self._turn = trio.Lock()
+        self.interruptions = 0
         self._in_step = False
         # A random beginning: answers to who used the channel before are not taken for ours.
         self._identifier = secrets.randbits(31)
@@ -124,8 +131,9 @@ class AgentChannel:
     def interrupt(self) -> None:
         """Let who awaits an answer know that there will be none: its agent is gone."""
         self._in_step = False
+        self.interruptions += 1
         if self._reading is not None:
-            self._interruption = AgentInterruptedError("the guest's agent ended meanwhile")
+            self._interruption = AgentInterruptedError(INTERRUPTED)
             self._reading.cancel()
 
     async def _synchronise(self) -> None:

@@ -30,7 +30,7 @@ from netlab.scopes import open_background
 STREAMS = 14
 """How many there may be at once: a virtio serial bus of QEMU has 31 ports."""
 
-END_GRACE = 3.0
+END_GRACE = 10.0
 """Seconds between the end of a port and the news why, which belong together."""
 
 READ_SIZE = 65536
