@@ -171,8 +171,11 @@ async def check_interfaces(node: NodeDriver) -> None:
     assert not (await interface.guest()).up
     await interface.up()
     await interface.pull()
+    # The guest's kernel tells such news at most once a second.
+    await node.wait_until_succeeds("ip link show dev eth1 | grep NO-CARRIER")
     assert not (await interface.guest()).carrier
     await node.unblock()
+    await node.wait_until_fails("ip link show dev eth1 | grep NO-CARRIER")
     assert (await interface.guest()).carrier
     with pytest.raises(UnknownNameError, match=r"a has no interface 'eth9' \(it has: eth1\)"):
         node.interface("eth9")
