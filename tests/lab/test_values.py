@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from netlab.lab.events import EventLog
 from netlab.lab.folders import promises_folder
 from netlab.lab.promises import memory_promised, open_promise
 from netlab.lab.records import from_record, to_record
+from netlab.plan.codec import to_json
 from netlab.plan.model import NodePlan, Plan
 from netlab.scopes import open_tasks
 
@@ -240,3 +244,52 @@ async def test_a_lab_waits_until_another_has_ended_if_it_may(
     died.write_text('{"pid": 4711, "needed": 1000}')
     assert memory_promised() == 0
     assert not died.exists()
+
+
+HOLDER = """
+import sys, trio
+from netlab.lab import promises
+from netlab.lab.promises import open_promise
+from netlab.plan.codec import from_json
+
+promises.memory_available = lambda: 10_000
+
+async def main():
+    async with open_promise(from_json(sys.argv[1]), wait=False):
+        print("promised", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def start_holder() -> subprocess.Popen[str]:
+    """Start a process that has memory promised until it ends."""
+    words = (sys.executable, "-c", HOLDER, to_json(PLAN))
+    holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    with holder.stdout as stdout:
+        assert stdout.readline() == "promised\n"
+    return holder
+
+
+async def test_a_lab_waits_for_one_of_another_process_however_that_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("netlab.lab.promises.memory_available", lambda: 128 + OVERHEAD + 1)
+    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+    holder = start_holder()
+    with pytest.raises(CapacityError):
+        await open_promise(PLAN, wait=False).__aenter__()
+
+    async def end() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        holder.kill()
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            async with open_promise(PLAN, wait=True):
+                assert holder.wait() == -signal.SIGKILL
