@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from netlab.image.store import Image
+from netlab.machine.agent import FIRST_POLL, LONGEST_POLL
 from netlab.machine.argv import Boot, argv, channels
 from netlab.plan.model import NodePlan
 from netlab.sandbox.sandbox import Sandbox
@@ -54,13 +55,16 @@ class BareAgent:
         return json.loads(answer.lstrip(b"\xff"))["return"]
 
     async def execute(self, path: str, *arguments: str) -> bytes:
-        """Run a program to its end, asking for it without a pause; return what it printed."""
+        """Run a program to its end, asking for it at netlab's pace; return what it printed."""
         asked = {"path": path, "arg": arguments, "capture-output": True}
+        begin = trio.current_time()
         started = await self.call("guest-exec", **asked)
         while True:
             status = await self.call("guest-exec-status", pid=started["pid"])
             if status["exited"]:
                 return base64.b64decode(status.get("out-data", ""))
+            age = trio.current_time() - begin
+            await trio.sleep(max(FIRST_POLL, min(age / 10, LONGEST_POLL)))
 
     async def write(self, path: str, content: bytes, chunk: int) -> None:
         """Write a file, so many bytes in a request."""

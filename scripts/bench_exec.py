@@ -5,7 +5,7 @@ program has ended; guest-file-write and -read, in the requests that are fastest 
 socket and a guest of its own. Both guests run in one sandbox and the two are measured in turns; of
 several rounds, the fastest of each counts. `20 commands` compares with the slowest of them alone.
 
-Usage: scripts/bench-exec [--rounds 10] [--size 100]
+Usage: scripts/bench-exec [--rounds 3] [--size 100]
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ async def time_python(rounds: int, size: int) -> list[Row]:
 
 async def compare_commands(node: NodeDriver, bare: BareAgent, rounds: int) -> Row:
     async def ours() -> None:
-        for _ in range(20):
+        for _ in range(200):
             await node.succeed("true")
 
     async def theirs() -> None:
-        for _ in range(20):
+        for _ in range(200):
             await bare.execute("/bin/sh", "-c", "true")
 
-    return await compare('20 times succeed("true")', ours, theirs, rounds)
+    return await compare('200 times succeed("true")', ours, theirs, rounds)
 
 
 async def compare_output(node: NodeDriver, bare: BareAgent) -> Row:
@@ -182,7 +182,7 @@ def show(title: str, figures: list[float], unit: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=100, help="MiB of a copy")
     asked = parser.parse_args()
     show("netlab exec true, whole process", time_command(20), "s")

@@ -33,6 +33,9 @@ class Transcript:
             direction: :data:`SENT` or :data:`RECEIVED`.
             data: The message, with or without its line's end.
         """
+        if self._file.closed:
+            # The machine has ended; who speaks on is told so by the channel.
+            return
         line = _line(direction, data)
         try:
             if self._size + len(line) > LIMIT:

@@ -12,7 +12,7 @@ import termios
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.lab.conftest import NETLAB, Home
 
@@ -26,23 +26,26 @@ class TerminalProcess:
         ours: The terminal's other end.
         settings: The terminal's, as they were before.
         theirs: The terminal.
+        rest: What was read behind what was waited for.
     """
 
     process: subprocess.Popen[str]
     ours: int
     theirs: int
     settings: list[object]
+    rest: bytearray = field(default_factory=bytearray)
 
     def type(self, keys: bytes) -> None:
         os.write(self.ours, keys)
 
     def read_until(self, wanted: bytes, seconds: float = 30) -> bytes:
         deadline = time.monotonic() + seconds
-        seen = b""
-        while wanted not in seen:
+        while (end := self.rest.find(wanted)) < 0:
             ready, _, _ = select.select([self.ours], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, seen
-            seen += os.read(self.ours, 4096)
+            assert ready, bytes(self.rest)
+            self.rest.extend(os.read(self.ours, 4096))
+        seen = bytes(self.rest[: end + len(wanted)])
+        del self.rest[: len(seen)]
         return seen
 
     def resize(self, rows: int, columns: int) -> None:

@@ -15,6 +15,8 @@ def test_each_message_is_a_line_with_its_time_and_direction(tmp_path: Path) -> N
         transcript.record(SENT, b'{"execute":"stop"}\n')
         transcript.record(RECEIVED, b'{"return": {}}')
         transcript.record(RECEIVED, b"x" * 5000)
+    # Who speaks on when the machine has ended meets no second error.
+    transcript.record(SENT, b"too late")
     first, sent, received, cut = path.read_text().splitlines()
     assert first == "what was there"
     assert re.fullmatch(r'\d\d:\d\d:\d\d\.\d{3} > \{"execute":"stop"\}', sent)
