@@ -41,6 +41,16 @@ TopologyArgument = Annotated[
     ),
 ]
 
+LabNameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[LAB]",
+        help="The lab; when left out, the only one that is up.",
+        autocompletion=complete_labs,
+        show_default=False,
+    ),
+]
+
 LabArgument = Annotated[
     str | None,
     typer.Argument(

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from netlab.cli.candidates import complete_labs
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import find_client
+from netlab.cli.options import LabNameArgument
 
 app = make_app()
 
@@ -28,15 +28,7 @@ app = make_app()
     },
 )
 def shell(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[LAB]",
-            help="The lab; when left out, the only one that is up.",
-            autocompletion=complete_labs,
-            show_default=False,
-        ),
-    ] = None,
+    name: LabNameArgument = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Python's own prompt, although IPython is installed.")
     ] = False,

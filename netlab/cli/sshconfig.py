@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from netlab.cli.candidates import complete_files, complete_labs
+from netlab.cli.candidates import complete_files
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import find_client, read_nodes
+from netlab.cli.options import LabNameArgument
 from netlab.errors import UsageError
 
 app = make_app()
@@ -39,15 +40,7 @@ _HEADER = """\
     name="ssh-config",
 )
 def ssh_config(
-    lab: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[LAB]",
-            help="The lab; when left out, the only one that is up.",
-            autocompletion=complete_labs,
-            show_default=False,
-        ),
-    ] = None,
+    lab: LabNameArgument = None,
     user: Annotated[str, typer.Option(help="Who logs in.")] = "root",
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Where the guest's ssh server listens.")
