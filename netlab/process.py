@@ -26,11 +26,17 @@ TERMINATE_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a scope is cancelled."""
 
 PACKAGES = {
+    "apt-config": "apt",
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "ip": "iproute2",
+    "mcopy": "mtools",
+    "mformat": "mtools",
+    "mke2fs": "e2fsprogs",
+    "mmd": "mtools",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "sfdisk": "fdisk",
     "tesseract": "tesseract-ocr",
     "unshare": "util-linux",
 }

@@ -11,9 +11,16 @@ apt-get:apt
 dpkg-deb:dpkg
 '
 
-# Optional: reads text in pictures of screens. Tests try that.
+# Optional, each asked for by what needs it; tests try all. Text in pictures of screens; the image of a
+# whole system; disks with a boot loader; firmware for UEFI.
 development='
 tesseract:tesseract-ocr
+mmdebstrap:mmdebstrap
+fakeroot:fakeroot
+mke2fs:e2fsprogs
+mformat:mtools
+sfdisk:fdisk
+/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf
 '
 
 # Prints the packages of the programs that are missing, of the given pairs; fails when none is.
@@ -21,7 +28,7 @@ missing_programs() {
     packages=
     for pair in $1; do
         program=${pair%%:*}
-        if ! command -v "$program" >/dev/null 2>&1 &&
+        if ! command -v "$program" >/dev/null 2>&1 && [ ! -e "$program" ] &&
             [ ! -x "/usr/sbin/$program" ] && [ ! -x "/sbin/$program" ]; then
             packages="$packages ${pair#*:}"
         fi

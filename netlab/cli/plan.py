@@ -77,15 +77,17 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
 
     Which accelerator ``auto`` means is the host's matter: the plan shows the one without KVM.
     """
-    from netlab.machine.argv import argv, channels, choose_boot
+    from netlab.machine.argv import ImageFiles, argv, channels, choose_boot
+    from netlab.plan.catalogue import IMAGES
 
-    boot = choose_boot(
-        node,
+    files = ImageFiles(
         kernel=f"{{{node.image}:kernel}}",
         packed_kernel=f"{{{node.image}:packed_kernel}}",
         initrd=f"{{{node.image}:initrd}}",
         append=f"{{{node.image}:append}}",
+        disk=f"{{{node.image}:disk}}" if IMAGES[node.image].disk else None,
     )
+    boot = choose_boot(node, files, disk=f"{{{node.name}:disk}}")
     accel = "kvm" if node.accel == "kvm" else "tcg"
     return argv(node, boot, accel=accel, channels=channels(node))
 

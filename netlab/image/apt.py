@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import trio
 
 from netlab.errors import ImageError, ProgramError
 from netlab.image.progress import Progress, Tell
-from netlab.image.recipe import Recipe
 from netlab.process import open_process, run
 
 SYSTEM_LISTS = Path("/var/lib/apt/lists")
@@ -66,6 +66,34 @@ _URI = re.compile(
 
 _DOWNLOAD = re.compile(r"dlstatus:\d+:([\d.]+):")
 """A line of APT::Status-Fd. Source: README.progress-reporting of apt."""
+
+
+class PackageSet(Protocol):
+    """What a recipe asks of apt; :class:`netlab.image.recipe.Recipe` says what each means."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def debian_arch(self) -> str:
+        """The architecture."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What is asked for."""
+        ...
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """What is taken for installed."""
+        ...
+
+    def digest(self) -> str:
+        """Return what tells it from others that have the same packages."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +152,7 @@ class Apt:
         """Where downloaded packages are."""
         return self.folder / "archives"
 
-    async def resolve(self, recipe: Recipe, *, refresh: bool, tell: Tell) -> Resolved:
+    async def resolve(self, recipe: PackageSet, *, refresh: bool, tell: Tell) -> Resolved:
         """Find out which packages a recipe needs.
 
         Args:
@@ -155,7 +183,7 @@ class Apt:
                 evidence=error.evidence,
             ) from error
 
-    async def download(self, recipe: Recipe, resolved: Resolved, tell: Tell) -> None:
+    async def download(self, recipe: PackageSet, resolved: Resolved, tell: Tell) -> None:
         """Download what is not there, and verify everything.
 
         Raises:
@@ -193,13 +221,13 @@ class Apt:
             if path.name not in kept:
                 path.unlink(missing_ok=True)
 
-    def _prepare(self, recipe: Recipe) -> None:
+    def _prepare(self, recipe: PackageSet) -> None:
         for name in ("archives/partial", "no-archives/partial", "lists/partial", "cache", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "apt.conf").write_text(_CONFIGURATION)
         (self.folder / "status").write_text("".join(map(_PRESENT.format, recipe.present)))
 
-    async def _resolve(self, recipe: Recipe, lists: Path, *, fresh: bool) -> Resolved:
+    async def _resolve(self, recipe: PackageSet, lists: Path, *, fresh: bool) -> Resolved:
         # Asked with an empty cache: what is downloaded already would not be named.
         empty = f"Dir::Cache::archives={self.folder / 'no-archives'}"
         words = ("-o", empty, "install", "--print-uris", "--yes", "-qq", *recipe.packages)
@@ -209,7 +237,7 @@ class Apt:
             raise ProgramError(done.argv, done.status, "it names no package")
         return Resolved(archives=archives, lists=lists, fresh=fresh)
 
-    def _command(self, recipe: Recipe, words: Sequence[str], lists: Path) -> tuple[str, ...]:
+    def _command(self, recipe: PackageSet, words: Sequence[str], lists: Path) -> tuple[str, ...]:
         settings = {
             "Dir::State": self.folder,
             "Dir::State::status": self.folder / "status",
@@ -228,7 +256,7 @@ class Apt:
         return await trio.to_thread.run_sync(_matches, path, archive)
 
     async def _run_writing(
-        self, recipe: Recipe, words: Sequence[str], lists: Path, tell: Tell
+        self, recipe: PackageSet, words: Sequence[str], lists: Path, tell: Tell
     ) -> None:
         """Run apt-get so that it reports progress and holds the lock for as long as it lives."""
         reading, writing = os.pipe()

@@ -14,14 +14,16 @@ import trio
 
 from netlab.errors import ImageError, NetlabError
 from netlab.image import cpio, lz4
-from netlab.image.apt import Apt, Archive, Resolved
+from netlab.image.apt import Apt, Archive, PackageSet, Resolved
 from netlab.image.contents import select
 from netlab.image.kernel import extract
+from netlab.image.loader import LoaderRecipe, make_loader
 from netlab.image.progress import Progress, Tell
 from netlab.image.recipe import Recipe
 from netlab.image.unpack import Tree, merge, unpack
 
 KERNEL, PACKED_KERNEL, INITRD, RECORD = "kernel", "kernel.packed", "initrd", "image.json"
+DISK = "disk.qcow2"
 """Names of an image's files."""
 
 UNPACKERS = 2
@@ -53,13 +55,13 @@ class Record:
     sizes: dict[str, int]
 
 
-def digest(recipe: Recipe, archives: Sequence[Archive]) -> str:
+def digest(recipe: PackageSet, archives: Sequence[Archive]) -> str:
     """Return the SHA-256 of everything that an image is made of, 64 hexadecimal digits."""
     packages = sorted(f"{archive.package}={archive.sha256}" for archive in archives)
     return hashlib.sha256(json.dumps([recipe.digest(), packages]).encode()).hexdigest()
 
 
-async def fetch(recipe: Recipe, apt: Apt, *, refresh: bool, tell: Tell) -> Resolved:
+async def fetch(recipe: PackageSet, apt: Apt, *, refresh: bool, tell: Tell) -> Resolved:
     """Resolve and download a recipe's packages.
 
     Lists that are there save a minute on a slow line, but name packages that mirrors may have
@@ -88,22 +90,49 @@ async def build(
         ImageError: Something is not in the packages, or they are damaged.
         OSError: The folder cannot be written.
     """
-    tree = merge(await _unpack_all([apt.locate(archive) for archive in archives], tell))
+    tree = merge(await unpack_all([apt.locate(archive) for archive in archives], tell))
     tell(Progress("packing"))
     # Pure computation: when nobody waits for it any more, it may end when it likes.
     files = await trio.to_thread.run_sync(_pack, tree, recipe, abandon_on_cancel=True)
-    record = Record(
+    record = _describe(recipe, archives, files, arch=recipe.arch, append=recipe.append)
+    tell(Progress("writing"))
+    await trio.to_thread.run_sync(write_files, folder, {**files, RECORD: write_record(record)})
+
+
+async def build_loader(
+    recipe: LoaderRecipe, apt: Apt, archives: Sequence[Archive], folder: Path, tell: Tell
+) -> None:
+    """Make a boot loader of downloaded packages in an empty folder, down to the disk.
+
+    Raises:
+        ImageError: Something is not in the packages, or they are damaged.
+        ProgramError: The program that makes it failed.
+        OSError: The folder cannot be written.
+    """
+    tree = merge(await unpack_all([apt.locate(archive) for archive in archives], tell))
+    files = await make_loader(tree)
+    record = _describe(recipe, archives, files, arch="x86_64", append="")
+    await trio.to_thread.run_sync(write_files, folder, {**files, RECORD: write_record(record)})
+
+
+def _describe(
+    recipe: PackageSet,
+    archives: Sequence[Archive],
+    files: dict[str, bytes],
+    *,
+    arch: str,
+    append: str,
+) -> Record:
+    return Record(
         name=recipe.name,
         digest=digest(recipe, archives),
-        arch=recipe.arch,
-        append=recipe.append,
+        arch=arch,
+        append=append,
         built=datetime.now(UTC).isoformat(timespec="seconds"),
         packages=tuple(archive.package for archive in archives),
         archives=tuple(archive.file for archive in archives),
         sizes={name: len(data) for name, data in files.items()},
     )
-    tell(Progress("writing"))
-    await trio.to_thread.run_sync(_write, folder, {**files, RECORD: write_record(record)})
 
 
 def write_record(record: Record) -> bytes:
@@ -127,7 +156,12 @@ def read_record(text: bytes) -> Record:
         raise ValueError(f"not a record of an image: {error}") from error
 
 
-async def _unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
+async def unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
+    """Return the trees of packages, in their order.
+
+    Raises:
+        ImageError: One is damaged.
+    """
     trees: dict[Path, Tree] = {}
     failures: list[NetlabError] = []
     limit = trio.CapacityLimiter(UNPACKERS)
@@ -159,7 +193,12 @@ def _pack(tree: Tree, recipe: Recipe) -> dict[str, bytes]:
     }
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files and their names down to the disk.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
     for name, data in files.items():
         with (folder / name).open("wb") as file:
             file.write(data)

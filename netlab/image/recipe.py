@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from netlab.errors import UnknownNameError
 from netlab.image.cpio import Entry
+from netlab.image.entries import device, file, folder, link, text
+from netlab.image.system import DEBIAN, SystemRecipe
 
 VERSION = 2
 """Counts changes of the code that change what it makes of the same recipe and packages."""
-
-FILES = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,27 +57,6 @@ class Recipe:
         values = asdict(self) | {"version": VERSION}
         text = json.dumps(values, sort_keys=True, default=lambda data: data.hex())
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _folder(path: str, mode: int = 0o755) -> Entry:
-    return Entry(path=path, mode=stat.S_IFDIR | mode)
-
-
-def _link(path: str, target: str) -> Entry:
-    return Entry(path=path, mode=stat.S_IFLNK | 0o777, data=target.encode())
-
-
-def _device(path: str, major: int, minor: int) -> Entry:
-    return Entry(path=path, mode=stat.S_IFCHR | 0o600, device=(major, minor))
-
-
-def _text(path: str, text: str, mode: int = 0o644) -> Entry:
-    return Entry(path=path, mode=stat.S_IFREG | mode, data=text.encode())
-
-
-def _file(path: str, source: str, mode: int = 0o644) -> Entry:
-    data = (FILES / source).read_bytes()
-    return Entry(path=path, mode=stat.S_IFREG | mode, data=data)
 
 
 # Colons in this text are the file's own; ids as Debian gives them.
@@ -233,42 +210,42 @@ MICRO = Recipe(
     ),
     applets="usr/bin/busybox",
     entries=(
-        _folder("."),
-        _folder("dev"),
-        _device("dev/console", 5, 1),
-        _device("dev/null", 1, 3),
-        _folder("etc/bird"),
-        _folder("mnt"),
-        _folder("proc"),
-        _folder("root", 0o700),
-        _folder("run/bird"),
-        _folder("sys"),
-        _folder("tmp", 0o1777),
-        _folder("var/lib"),
-        _folder("var/log"),
-        _link("bin", "usr/bin"),
-        _link("sbin", "usr/bin"),
-        _link("lib", "usr/lib"),
-        _link("lib64", "usr/lib64"),
-        _link("usr/sbin", "bin"),
-        _link("var/run", "../run"),
-        _link("etc/mtab", "../proc/self/mounts"),
-        _link("usr/bin/halt", "shutdown"),
-        _link("usr/bin/poweroff", "shutdown"),
-        _link("usr/bin/reboot", "shutdown"),
-        _link("usr/bin/traceroute", "traceroute.db"),
-        _file("init", "micro/init", 0o755),
-        _file("etc/fstab", "micro/fstab"),
-        _file("etc/inittab", "micro/inittab"),
-        _file("usr/lib/netlab/agent", "micro/agent", 0o755),
-        _file("usr/bin/shutdown", "micro/shutdown", 0o755),
-        _text("etc/group", _GROUP),
-        _text("etc/hostname", "micro\n"),
-        _text("etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"),
-        _text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
-        _text("etc/passwd", _PASSWD),
-        _text("etc/profile", _PROFILE),
-        _text("etc/shells", "/bin/sh\n"),
+        folder("."),
+        folder("dev"),
+        device("dev/console", 5, 1),
+        device("dev/null", 1, 3),
+        folder("etc/bird"),
+        folder("mnt"),
+        folder("proc"),
+        folder("root", 0o700),
+        folder("run/bird"),
+        folder("sys"),
+        folder("tmp", 0o1777),
+        folder("var/lib"),
+        folder("var/log"),
+        link("bin", "usr/bin"),
+        link("sbin", "usr/bin"),
+        link("lib", "usr/lib"),
+        link("lib64", "usr/lib64"),
+        link("usr/sbin", "bin"),
+        link("var/run", "../run"),
+        link("etc/mtab", "../proc/self/mounts"),
+        link("usr/bin/halt", "shutdown"),
+        link("usr/bin/poweroff", "shutdown"),
+        link("usr/bin/reboot", "shutdown"),
+        link("usr/bin/traceroute", "traceroute.db"),
+        file("init", "micro/init", 0o755),
+        file("etc/fstab", "micro/fstab"),
+        file("etc/inittab", "micro/inittab"),
+        file("usr/lib/netlab/agent", "micro/agent", 0o755),
+        file("usr/bin/shutdown", "micro/shutdown", 0o755),
+        text("etc/group", _GROUP),
+        text("etc/hostname", "micro\n"),
+        text("etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"),
+        text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+        text("etc/passwd", _PASSWD),
+        text("etc/profile", _PROFILE),
+        text("etc/shells", "/bin/sh\n"),
     ),
     # Each with its figure in docs/images.md. rootfstype: a tmpfs would be limited to half of the
     # memory, which is less than the image. No panic=: a guest that died stays to be looked at.
@@ -276,10 +253,10 @@ MICRO = Recipe(
     "init_on_alloc=0 initcall_blacklist=tracer_init_tracefs",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (MICRO,)}
+RECIPES: dict[str, Recipe | SystemRecipe] = {recipe.name: recipe for recipe in (MICRO, DEBIAN)}
 
 
-def find_recipe(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe | SystemRecipe:
     """Return the recipe of that name.
 
     Raises:

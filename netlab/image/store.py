@@ -2,7 +2,8 @@
 
 ::
 
-    objects/DIGEST/   kernel, kernel.packed, initrd, image.json: complete, never changed
+    objects/DIGEST/   kernel, kernel.packed, initrd, perhaps disk.qcow2, image.json: complete,
+                      never changed; or the files of the boot loader
     refs/NAME.json    which object NAME is, and of which recipe that was made
     tmp/              builds that are under way; left over if nobody holds the lock
     apt/              package lists and downloaded packages: a cache, may be removed
@@ -29,22 +30,27 @@ from typing import cast
 import platformdirs
 
 from netlab.errors import CapacityError, ImageError, UnknownNameError
-from netlab.image.apt import Apt, Resolved
+from netlab.image.apt import Apt
+from netlab.image.bootstrap import bootstrap
 from netlab.image.build import (
+    DISK,
     INITRD,
     KERNEL,
     PACKED_KERNEL,
     RECORD,
     Record,
     build,
+    build_loader,
     digest,
     fetch,
     read_record,
     sync_folder,
 )
+from netlab.image.loader import LOADER, Loader, LoaderRecipe, locate_loader
 from netlab.image.lock import open_lock, try_lock
 from netlab.image.progress import Progress, Tell
 from netlab.image.recipe import RECIPES, Recipe, find_recipe
+from netlab.image.system import SystemRecipe
 
 __all__ = ["Image", "Progress", "Store", "open_store"]
 
@@ -64,6 +70,7 @@ class Image:
         packed_kernel: The same as its package has it, a bzImage, for machines with a display.
         initrd: For QEMU's ``-initrd``.
         append: For QEMU's ``-append``.
+        disk: A disk with the whole system and a boot loader, qcow2, only ever read; or None.
         size: Bytes of its files.
         built: When, in UTC, ISO 8601.
         packages: What it is made of, as ``name=version``, sorted.
@@ -76,6 +83,7 @@ class Image:
     packed_kernel: Path
     initrd: Path
     append: str
+    disk: Path | None
     size: int
     built: str
     packages: tuple[str, ...]
@@ -171,27 +179,75 @@ class Store:
             finally:
                 os.close(lock)
 
-    async def _build(self, recipe: Recipe, lock: int, *, refresh: bool, tell: Tell) -> Image:
+    async def ensure_loader(self, *, progress: Tell | None = None) -> Loader:
+        """Return the boot loader of disks, made if it is not there; like :meth:`ensure`.
+
+        Raises:
+            ImageError: It cannot be made; the error says what to do.
+            MissingProgramError: apt-get or dpkg-deb is not installed.
+            CapacityError: The disk is full.
+        """
+        tell = progress or _ignore
+        with self._explain():
+            self._make_folders()
+            async with open_lock(
+                self.folder / "lock",
+                waiting=lambda: tell(Progress("waiting for another build")),
+            ) as lock:
+                return await self._ensure_loader(Apt(folder=self.folder / "apt", lock=lock), tell)
+
+    async def _ensure_loader(self, apt: Apt, tell: Tell) -> Loader:
+        ref = self._read_ref(LOADER.name)
+        if ref is None or ref.recipe != LOADER.digest() or self._read_object(ref.digest) is None:
+            await self._build_packages(LOADER, apt, refresh=False, tell=tell)
+        ref = self._read_ref(LOADER.name)
+        if ref is None:
+            raise ImageError(f"the boot loader is not in {self.folder}")
+        return locate_loader(self.folder / "objects" / ref.digest)
+
+    async def _build(
+        self, recipe: Recipe | SystemRecipe, lock: int, *, refresh: bool, tell: Tell
+    ) -> Image:
         apt = Apt(folder=self.folder / "apt", lock=lock)
-        resolved = await fetch(recipe, apt, refresh=refresh, tell=tell)
-        key = digest(recipe, resolved.archives)
-        if self._read_object(key) is None:
-            await self._build_object(recipe, apt, resolved, tell)
-        self._point(recipe, key)
+        if isinstance(recipe, SystemRecipe):
+            loader = await self._ensure_loader(apt, tell)
+            with self._open_object() as folder:
+                record = await bootstrap(recipe, loader, folder, lock=lock, tell=tell)
+                self._keep_object(folder, record.digest)
+            self._point(recipe.name, recipe.digest(), record.digest)
+        else:
+            await self._build_packages(recipe, apt, refresh=refresh, tell=tell)
         self._collect(apt)
         return self.get(recipe.name)
 
-    async def _build_object(self, recipe: Recipe, apt: Apt, resolved: Resolved, tell: Tell) -> None:
+    async def _build_packages(
+        self, recipe: Recipe | LoaderRecipe, apt: Apt, *, refresh: bool, tell: Tell
+    ) -> None:
+        resolved = await fetch(recipe, apt, refresh=refresh, tell=tell)
         key = digest(recipe, resolved.archives)
+        if self._read_object(key) is None:
+            with self._open_object() as folder:
+                if isinstance(recipe, LoaderRecipe):
+                    await build_loader(recipe, apt, resolved.archives, folder, tell)
+                else:
+                    await build(recipe, apt, resolved.archives, folder, tell)
+                self._keep_object(folder, key)
+        self._point(recipe.name, recipe.digest(), key)
+
+    @contextmanager
+    def _open_object(self) -> Generator[Path]:
+        """Make a folder to build an object in; what is there in the end goes."""
         with tempfile.TemporaryDirectory(dir=self.folder / "tmp") as temporary:
-            folder = Path(temporary) / key
+            folder = Path(temporary) / "object"
             folder.mkdir()
-            await build(recipe, apt, resolved.archives, folder, tell)
-            final = self.folder / "objects" / key
-            # What is there and could not be read is damaged.
-            shutil.rmtree(final, ignore_errors=True)
-            folder.rename(final)
-            sync_folder(final.parent)
+            yield folder
+
+    def _keep_object(self, folder: Path, key: str) -> None:
+        final = self.folder / "objects" / key
+        # What is there and could not be read is damaged.
+        shutil.rmtree(final, ignore_errors=True)
+        folder.rename(final)
+        sync_folder(final.parent)
 
     def _make_folders(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -217,27 +273,27 @@ class Store:
             return None
         return ref if _DIGEST.fullmatch(ref.digest) else None
 
-    def _point(self, recipe: Recipe, key: str) -> None:
-        before = self._read_ref(recipe.name)
+    def _point(self, name: str, recipe: str, key: str) -> None:
+        before = self._read_ref(name)
         previous = ""
         if before is not None:
             previous = before.previous if before.digest == key else before.digest
-        text = json.dumps({"recipe": recipe.digest(), "digest": key, "previous": previous})
-        temporary = self.folder / "tmp" / f"{recipe.name}.json"
+        text = json.dumps({"recipe": recipe, "digest": key, "previous": previous})
+        temporary = self.folder / "tmp" / f"{name}.json"
         with temporary.open("w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(self._ref_path(recipe.name))
+        temporary.rename(self._ref_path(name))
 
-    def _find_current(self, recipe: Recipe) -> Image | None:
+    def _find_current(self, recipe: Recipe | SystemRecipe) -> Image | None:
         ref = self._read_ref(recipe.name)
         return self._find(recipe.name) if ref and ref.recipe == recipe.digest() else None
 
     def _find(self, name: str) -> Image | None:
         ref = self._read_ref(name)
         record = self._read_object(ref.digest) if ref else None
-        if record is None:
+        if record is None or KERNEL not in record.sizes:
             return None
         folder = self.folder / "objects" / record.digest
         return Image(
@@ -248,6 +304,7 @@ class Store:
             packed_kernel=folder / PACKED_KERNEL,
             initrd=folder / INITRD,
             append=record.append,
+            disk=folder / DISK if DISK in record.sizes else None,
             size=sum(record.sizes.values()),
             built=record.built,
             packages=record.packages,
@@ -258,8 +315,7 @@ class Store:
         folder = self.folder / "objects" / key
         try:
             record = read_record((folder / RECORD).read_bytes())
-            names = (KERNEL, PACKED_KERNEL, INITRD)
-            sizes = {name: (folder / name).stat().st_size for name in names}
+            sizes = {name: (folder / name).stat().st_size for name in record.sizes}
         except (OSError, ValueError):
             return None
         return record if sizes == record.sizes and record.digest == key else None

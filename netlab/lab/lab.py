@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from netlab.lab.frames import SocketFrames, open_frames
 from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
-from netlab.machine.accel import AccelChoice, find_obstacle, probe
-from netlab.machine.argv import Boot, choose_boot
+from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
+from netlab.machine.argv import Boot, ImageFiles, choose_boot
+from netlab.machine.disk import DISK
 from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
+from netlab.plan.settings import DEFAULT_IMAGE
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
 
@@ -125,14 +127,15 @@ async def open_lab(
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
         _check_accel(plan, options)
-        images = await _ensure_images(plan, store or open_store(), events)
-        boots = {node.name: _boot(node, images[node.image]) for node in plan.nodes}
+        store = store or open_store()
+        images = await _ensure_images((node.image for node in plan.nodes), store, events)
+        boots = {node.name: _boot(node, images[node.image], folder) for node in plan.nodes}
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         stack.callback(os.close, log)
         sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
         await sandbox.verify_wiring()
         events.record("sandbox", f"{len(plan.segments)} segments carry frames")
-        accels = await _choose_accels(plan, options, sandbox, boots)
+        accels = await _choose_accels(plan, options, sandbox, store, events)
         for choice in dict.fromkeys(accels.values()):
             events.record("accel", f"{choice.accel}: {choice.reason}")
         lab = Lab(plan, events, sandbox, accels, folder)
@@ -178,10 +181,10 @@ def _check_accel(plan: Plan, options: Options) -> None:
         )
 
 
-async def _ensure_images(plan: Plan, store: Store, events: EventLog) -> dict[str, Image]:
+async def _ensure_images(names: Iterable[str], store: Store, events: EventLog) -> dict[str, Image]:
     images: dict[str, Image] = {}
 
-    for name in dict.fromkeys(node.image for node in plan.nodes):
+    for name in dict.fromkeys(names):
 
         def tell(progress: Progress, name: str = name) -> None:
             events.record("image", f"{name}: {progress}")
@@ -190,18 +193,19 @@ async def _ensure_images(plan: Plan, store: Store, events: EventLog) -> dict[str
     return images
 
 
-def _boot(node: NodePlan, image: Image) -> Boot:
-    return choose_boot(
-        node,
+def _boot(node: NodePlan, image: Image, folder: Path) -> Boot:
+    files = ImageFiles(
         kernel=str(image.kernel),
         packed_kernel=str(image.packed_kernel),
         initrd=str(image.initrd),
         append=image.append,
+        disk=str(image.disk) if image.disk else None,
     )
+    return choose_boot(node, files, disk=str(folder.absolute() / "nodes" / node.name / DISK))
 
 
 async def _choose_accels(
-    plan: Plan, options: Options, sandbox: Sandbox, boots: Mapping[str, Boot]
+    plan: Plan, options: Options, sandbox: Sandbox, store: Store, events: EventLog
 ) -> dict[str, AccelChoice]:
     """Return each node's accelerator; what ``auto`` means is only found out when a node asks."""
     asked: dict[str, Accel] = {node.name: options.accel or node.accel for node in plan.nodes}
@@ -210,5 +214,16 @@ async def _choose_accels(
         "tcg": AccelChoice(accel="tcg", reason="asked for"),
     }
     if "auto" in asked.values():
-        choices["auto"] = await probe(sandbox, next(iter(boots.values())))
+        choices["auto"] = await _probe(sandbox, store, events)
     return {name: choices[accel] for name, accel in asked.items()}
+
+
+async def _probe(sandbox: Sandbox, store: Store, events: EventLog) -> AccelChoice:
+    """Find out which accelerator works; what is booted for it is the image that boots fastest."""
+    known = None if find_obstacle() else recall()
+    if known is not None:
+        return known
+    images = await _ensure_images((DEFAULT_IMAGE,), store, events)
+    image = images[DEFAULT_IMAGE]
+    boot = Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
+    return await probe(sandbox, boot)

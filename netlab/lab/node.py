@@ -16,6 +16,7 @@ from netlab.lab.access import State
 from netlab.lab.events import EventLog
 from netlab.machine.agent import GuestFile, Result
 from netlab.machine.argv import Boot
+from netlab.machine.disk import has_disk, open_disk
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
 from netlab.machine.output import Output, execute_telling
@@ -266,31 +267,39 @@ class Node:
         A failure is kept in :attr:`error` and told as an event; it is this node's, not the lab's.
         Then it waits to be started again.
         """
-        while True:
-            self._asked = trio.Event()
-            self._stopped = trio.Event()
-            self._end = ""
-            try:
-                await self._live(boot, accel, shared)
-            except NetlabError as error:
-                if self._end:
-                    self._enter("stopped", self._end)
+        async with AsyncExitStack() as disks:
+            while True:
+                self._asked = trio.Event()
+                self._stopped = trio.Event()
+                self._end = ""
+                try:
+                    await self._prepare(boot, shared, disks)
+                    await self._live(boot, accel, shared)
+                except NetlabError as error:
+                    if self._end:
+                        self._enter("stopped", self._end)
+                    else:
+                        self._fail(error)
                 else:
-                    self._fail(error)
-            else:
-                self._end = self._end or "powered off"
-                self._enter("stopped", self._end)
-            finally:
-                self._machine = None
-                self._settled.set()
-                self._stopped.set()
-            await self._asked.wait()
+                    self._end = self._end or "powered off"
+                    self._enter("stopped", self._end)
+                finally:
+                    self._machine = None
+                    self._settled.set()
+                    self._stopped.set()
+                await self._asked.wait()
+
+    async def _prepare(self, boot: Boot, shared: Circumstances, disks: AsyncExitStack) -> None:
+        """Make its folder and its disk, if they are not there: both outlive its machine."""
+        folder = shared.folder / self.plan.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not has_disk(boot):
+            await disks.enter_async_context(open_disk(boot))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with AsyncExitStack() as slot:
             await slot.enter_async_context(shared.slots)
             folder = shared.folder / self.plan.name
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             async with open_machine(
                 self.plan, boot, accel=accel, launcher=shared.launcher, folder=folder
             ) as machine:

@@ -51,12 +51,33 @@ class Boot:
         initrd: Its initial RAM disk, or None.
         append: Its command line.
         disks: qcow2 files that the machine writes to.
+        base: The image behind the first of them, which is only ever read; or None.
     """
 
     kernel: str | None
     initrd: str | None = None
     append: str = ""
     disks: tuple[str, ...] = ()
+    base: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFiles:
+    """What an image has to boot from; paths are strings so that a plan can print placeholders.
+
+    Attributes:
+        kernel: The kernel that boots fastest, and never hears of a screen.
+        packed_kernel: The one that asks the firmware for it.
+        initrd: The initial RAM disk.
+        append: The kernel's command line.
+        disk: A disk with the root file system, qcow2, which is only ever read; or None.
+    """
+
+    kernel: str
+    packed_kernel: str
+    initrd: str
+    append: str
+    disk: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,23 +137,21 @@ def nic_id(index: int) -> str:
     return f"nic{index}"
 
 
-def choose_boot(
-    node: NodePlan, *, kernel: str, packed_kernel: str, initrd: str, append: str
-) -> Boot:
+def choose_boot(node: NodePlan, files: ImageFiles, *, disk: str | None = None) -> Boot:
     """Return what a node boots from, of what its image has.
 
     Args:
         node: The node.
-        kernel: The kernel that boots fastest, and never hears of a screen.
-        packed_kernel: The one that asks the firmware for it.
-        initrd: The initial RAM disk.
-        append: The kernel's command line.
+        files: Its image's.
+        disk: The layer of its own over the image's disk, if that has one.
     """
-    if node.display == "none":
-        return Boot(kernel=kernel, initrd=initrd, append=append)
-    # The kernel prints on all consoles, and /dev/console is the last one. Looking for a place by
-    # chance takes time, and in little memory it complains on the screen that there is none.
-    return Boot(kernel=packed_kernel, initrd=initrd, append=f"console=tty0 {append} nokaslr")
+    disks = () if files.disk is None or disk is None else (disk,)
+    kernel, append = files.kernel, files.append
+    if node.display != "none":
+        # The kernel prints on all consoles, and /dev/console is the last one. Looking for a place
+        # by chance takes time, and in little memory it complains on the screen that there is none.
+        kernel, append = files.packed_kernel, f"console=tty0 {append} nokaslr"
+    return Boot(kernel=kernel, initrd=files.initrd, append=append, disks=disks, base=files.disk)
 
 
 def argv(
@@ -172,7 +191,7 @@ def argv(
         ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
         *_display(node.display),
         *_boot(boot),
-        *(group for index, disk in enumerate(boot.disks) for group in _disk(index, disk)),
+        *(group for index in range(len(boot.disks)) for group in _disk(index, boot)),
         *(
             group
             for index, interface in enumerate(node.interfaces)
@@ -233,18 +252,21 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
     return groups
 
 
-def _disk(index: int, path: str) -> tuple[tuple[str, str], ...]:
+def _disk(index: int, boot: Boot) -> tuple[tuple[str, str], ...]:
     slot = FIRST_DISK_SLOT + index
+    # A kernel that QEMU is given takes the first place itself.
+    order = f",bootindex={index}" if boot.kernel is None else ""
     return (
         (
             "-blockdev",
-            f"driver=qcow2,node-name=disk{index},discard=unmap,"
-            f"file.driver=file,file.discard=unmap,file.filename={_escape(path)}",
+            # What the disk keeps lives as long as the lab: a host that crashes takes both.
+            f"driver=qcow2,node-name=disk{index},discard=unmap,cache.no-flush=on,"
+            f"file.driver=file,file.discard=unmap,file.filename={_escape(boot.disks[index])}",
         ),
         (
             "-device",
             f"virtio-blk-pci,id=blk{index},drive=disk{index},bus=pcie.0,addr={slot:#x},"
-            f"disable-legacy=on,bootindex={index}",
+            f"disable-legacy=on{order}",
         ),
     )
 

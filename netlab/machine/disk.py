@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 from netlab.errors import MachineError
+from netlab.machine.argv import Boot
 from netlab.process import run
+
+DISK = "disk0.qcow2"
+"""Name of a machine's disk in its folder."""
+
+
+def has_disk(boot: Boot) -> bool:
+    """Say whether a machine's own disks are there, all that it needs."""
+    return all(Path(disk).exists() for disk in boot.disks)
+
+
+@asynccontextmanager
+async def open_disk(boot: Boot) -> AsyncGenerator[None]:
+    """Give a machine that boots from a disk a layer of its own over it, for the block's length.
+
+    What the machine writes stays while it stops and starts; in the end nothing is left.
+
+    Raises:
+        MachineError: There is such a layer already, or the image is gone.
+        MissingProgramError: qemu-img is not installed.
+        ProgramError: qemu-img failed.
+    """
+    if boot.base is None or not boot.disks:
+        yield
+        return
+    overlay = await create_overlay(Path(boot.base), Path(boot.disks[0]), base_format="qcow2")
+    with ExitStack() as stack:
+        stack.callback(overlay.unlink, missing_ok=True)
+        yield
 
 
 async def create_overlay(

@@ -16,6 +16,7 @@ class ImageFacts:
     Attributes:
         arch: The architecture of its programs, as QEMU names it.
         boot: How it boots: ``kernel`` (kernel and initial RAM disk are given to QEMU).
+        disk: Whether its root is on a disk, over which each machine has a layer of its own.
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
@@ -24,6 +25,7 @@ class ImageFacts:
 
     arch: str
     boot: Literal["kernel"]
+    disk: bool
     minimum_memory: int
     interface_memory: int
     display_memory: int
@@ -34,10 +36,20 @@ IMAGES = {
     "micro": ImageFacts(
         arch="x86_64",
         boot="kernel",
+        disk=False,
         minimum_memory=116,
         interface_memory=512,
         display_memory=4,
         memory=128,
+    ),
+    "debian": ImageFacts(
+        arch="x86_64",
+        boot="kernel",
+        disk=True,
+        minimum_memory=256,
+        interface_memory=512,
+        display_memory=4,
+        memory=512,
     ),
 }
 """Every image that a topology may name."""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,24 +84,33 @@ class Guest:
         return line
 
 
+def open_guest(
+    image: Image, *, memory: int = 128, devices: Sequence[str] = ()
+) -> AbstractContextManager[Guest]:
+    """Boot an image's kernel; it is ended when the block is left."""
+    words = ["-machine", "q35", "-m", str(memory)]
+    words += ["-object", "rng-random,id=random,filename=/dev/urandom"]
+    words += ["-device", "virtio-rng-pci,rng=random"]
+    words += ["-nic", "user,model=virtio-net-pci,restrict=on"]
+    words += [word for device in devices for word in ("-device", device)]
+    words += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
+    return open_qemu([*words, "-append", image.append])
+
+
 @contextmanager
-def open_guest(image: Image, *, memory: int = 128, devices: Sequence[str] = ()) -> Generator[Guest]:
-    """Boot an image; it is ended when the block is left."""
+def open_qemu(options: Sequence[str]) -> Generator[Guest]:
+    """Start a machine with a console, an agent's port and these options; it ends with the block."""
     (agent, agent_end), (console, console_end) = socket.socketpair(), socket.socketpair()
     with agent, agent_end, console, console_end:
         words = (
             "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot "
-            f"-machine q35 -accel tcg -cpu max -m {memory} "
+            "-accel tcg -cpu max "
             f"-chardev socket,id=agent,fd={agent_end.fileno()} -device virtio-serial "
             "-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0 "
-            f"-chardev socket,id=console,fd={console_end.fileno()} -serial chardev:console "
-            "-object rng-random,id=random,filename=/dev/urandom "
-            "-device virtio-rng-pci,rng=random -nic user,model=virtio-net-pci,restrict=on"
+            f"-chardev socket,id=console,fd={console_end.fileno()} -serial chardev:console"
         ).split()
-        words += [word for device in devices for word in ("-device", device)]
-        words += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
         process = subprocess.Popen(
-            [*words, "-append", image.append],
+            [*words, *options],
             stdin=subprocess.DEVNULL,
             pass_fds=[agent_end.fileno(), console_end.fileno()],
         )

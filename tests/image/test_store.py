@@ -258,7 +258,7 @@ async def test_a_missing_program_is_named_with_its_package(
 
 
 async def test_an_unknown_name_is_an_error_that_says_what_there_is(store: Store) -> None:
-    with pytest.raises(UnknownNameError, match="there are: micro"):
+    with pytest.raises(UnknownNameError, match="there are: debian, micro"):
         await store.ensure("mikro")
     for name in ("micro", "../lock", "x" * 999, ""):
         with pytest.raises(UnknownNameError):

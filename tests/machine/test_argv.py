@@ -11,6 +11,7 @@ from netlab.machine.argv import (
     MAX_DISKS,
     MAXIMUM_INTERFACES,
     Boot,
+    ImageFiles,
     argv,
     channels,
     choose_boot,
@@ -52,15 +53,36 @@ def test_a_fast_node_under_kvm_with_disks(
 def test_a_node_with_a_display_boots_the_kernel_that_finds_it(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
-    files = {"kernel": "/images/kernel", "packed_kernel": "/images/packed", "initrd": "/images/i"}
+    files = ImageFiles(
+        kernel="/images/kernel",
+        packed_kernel="/images/packed",
+        initrd="/images/i",
+        append="console=ttyS0 quiet",
+    )
     for display in ("std", "virtio"):
         node = make_node(display=display)
-        boot = choose_boot(node, append="console=ttyS0 quiet", **files)
+        boot = choose_boot(node, files)
         words = argv(node, boot, accel="tcg", channels=channels(node))
         check_golden(f"{display}.argv", lines(words))
-    assert choose_boot(make_node(), append="quiet", **files) == Boot(
-        kernel="/images/kernel", initrd="/images/i", append="quiet"
+    assert choose_boot(make_node(), files) == Boot(
+        kernel="/images/kernel", initrd="/images/i", append="console=ttyS0 quiet"
     )
+
+
+def test_a_node_whose_image_has_a_disk_boots_the_kernel_over_a_layer_of_its_own(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    files = ImageFiles(
+        kernel="/images/kernel",
+        packed_kernel="/images/packed",
+        initrd="/images/i",
+        append="root=UUID=1 ro",
+        disk="/images/disk.qcow2",
+    )
+    node = make_node(memory=512)
+    boot = choose_boot(node, files, disk="/labs/r1/disk0.qcow2")
+    assert boot.base == "/images/disk.qcow2"
+    check_golden("layer.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
 
 
 def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
