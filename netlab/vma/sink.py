@@ -179,9 +179,10 @@ def _is_file(target: str) -> bool:
     with explain(target):
         if not os.path.lexists(target):
             return True
-        mode = os.stat(target).st_mode  # noqa: PTH116 # the target is a name, not a Path
-    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        return False
+        # A link that leads nowhere is something, too.
+        found = Path(target)
+        if found.is_fifo() or found.is_char_device():
+            return False
     raise UsageError(f"{target}: it is there already", hint="an archive is never overwritten")
 
 

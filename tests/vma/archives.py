@@ -134,6 +134,10 @@ def pattern(*blocks: int) -> bytes:
     return b"".join(bytes([number]) * BLOCK for number in blocks)
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryDisk:
     """A disk in memory; a source that is neither a file nor a device."""
