@@ -8,11 +8,13 @@ The class says whose matter it is, and that decides the exit code::
     │   ├── UsageError                   the command line asks for something that cannot be
     │   ├── UnknownNameError             no such lab, node, interface, image
     │   ├── NotOfferedError              a script asks for what netlab does not have
-    │   └── LabConflictError             a lab of that name is up from another plan
+    │   ├── LabConflictError             a lab of that name is up from another plan
+    │   └── ArchiveError                 a VMA archive is damaged, or cannot be made as asked
     ├── HostError                    3   the host lacks something
     │   ├── MissingProgramError          a program is not installed
     │   ├── MissingFeatureError          the kernel or a device does not offer it
-    │   └── CapacityError                not enough memory, disk or descriptors
+    │   ├── CapacityError                not enough memory, disk or descriptors
+    │   └── StorageError                 a file or a device cannot be read or written
     ├── CheckError                   1   a test or a check failed; nothing is broken
     │   ├── CommandError                 a command in a guest did not end as expected
     │   ├── WaitError                    what was waited for did not come in time
@@ -138,6 +140,27 @@ class LabConflictError(InputError):
     """A lab of that name is up from another plan."""
 
 
+class ArchiveError(InputError):
+    """A VMA archive is damaged, or cannot be made as asked.
+
+    Attributes:
+        offset: Bytes from the archive's beginning to what is wrong, or None when it is no place.
+        extent: The number of the extent that it is in, counted from 0; None outside of extents.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        offset: int | None = None,
+        extent: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.offset = offset
+        self.extent = extent
+
+
 class HostError(NetlabError):
     """The host lacks something."""
 
@@ -166,6 +189,20 @@ class MissingFeatureError(HostError):
 
 class CapacityError(HostError):
     """The host has not enough memory, disk space or descriptors."""
+
+
+class StorageError(HostError):
+    """A file or a device cannot be read or written.
+
+    Attributes:
+        path: Which.
+        errno: The kernel's number for the reason, such as ENOSPC.
+    """
+
+    def __init__(self, path: str, errno: int, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {reason} (errno {errno})", hint=hint)
+        self.path = path
+        self.errno = errno
 
 
 class CheckError(NetlabError):

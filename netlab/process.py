@@ -155,6 +155,8 @@ async def open_process(
     argv: Sequence[str],
     *,
     pass_fds: Sequence[int] = (),
+    stdin: int | None = None,
+    stdout: int | None = None,
     stderr: int | None = None,
     cwd: Path | None = None,
 ) -> AsyncGenerator[trio.Process]:
@@ -165,6 +167,8 @@ async def open_process(
     Args:
         argv: The command line; the first word is looked up by :func:`find_program`.
         pass_fds: Descriptors that it inherits under their own numbers.
+        stdin: What it reads; nothing when None.
+        stdout: Where its standard output goes; where its errors go when None.
         stderr: Where its standard output and error go; inherited when None.
         cwd: Its working directory.
 
@@ -173,8 +177,8 @@ async def open_process(
     """
     process = await trio.lowlevel.open_process(  # noqa: TID251
         (find_program(argv[0]), *argv[1:]),
-        stdin=subprocess.DEVNULL,
-        stdout=stderr,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stdout=stderr if stdout is None else stdout,
         stderr=stderr,
         pass_fds=tuple(pass_fds),
         cwd=cwd,

@@ -23,6 +23,7 @@ class Verb(NamedTuple):
 
 _LABS = "Labs"
 _TOPOLOGIES = "Topologies (nothing is started)"
+_PROXMOX = "Proxmox"
 _HOST = "This host"
 
 VERBS = tuple(
@@ -44,6 +45,7 @@ VERBS = tuple(
         ("plan", "plan", "Show everything a lab would be, without starting it", _TOPOLOGIES),
         ("graph", "graph", "Draw a topology: mermaid, dot or SVG", _TOPOLOGIES),
         ("schema", "schema", "Write the JSON schema of topologies, for editors", _TOPOLOGIES),
+        ("vma", "vma", "Make, read and check backup archives of Proxmox", _PROXMOX),
         ("doctor", "doctor", "Check this host, and say how to repair what is missing", _HOST),
         ("image", "image", "Build, list, show and remove images", _HOST),
         ("completion", "completion", "Write the completion script of a shell", _HOST),

@@ -18,8 +18,9 @@ from tests.cli.conftest import NETLAB, FakeLab, Shell
 
 NAMES = [verb.name for verb in VERBS]
 COMMANDS = [
-    *([name] for name in NAMES if name != "image"),
+    *([name] for name in NAMES if name not in {"image", "vma"}),
     *(["image", name] for name in ("build", "list", "show", "rm")),
+    *(["vma", name] for name in ("create", "list", "config", "extract", "verify", "map")),
 ]
 
 HEAVY = {"pydantic", "yaml", "rich", "trio", "httpx", "starlette", "hypercorn", "pyroute2"}

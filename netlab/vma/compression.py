@@ -1,0 +1,100 @@
+"""What stands between an archive and its file: by suffix, as Proxmox has it."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from netlab.errors import UsageError
+
+_PATTERN = re.compile(r"(zstd|gzip)(?::([0-9]+))?")
+_LEVELS = {"zstd": (3, 1, 19), "gzip": (6, 1, 9)}
+_SUFFIXES = {".zst": "zstd", ".gz": "gzip"}
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How an archive is compressed.
+
+    Attributes:
+        kind: ``zstd`` or ``gzip``.
+        level: 1 to 19 of zstd, 1 to 9 of gzip. Higher levels of zstd may need more memory than
+            ``zstd -d`` grants.
+    """
+
+    kind: str
+    level: int
+
+
+def parse_compression(text: str) -> Compression | None:
+    """Return what ``zstd``, ``zstd:3``, ``gzip:9`` or ``none`` means.
+
+    Raises:
+        UsageError: It means nothing.
+    """
+    if text == "none":
+        return None
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise UsageError(f"compression {text!r}: expected zstd, zstd:LEVEL, gzip:LEVEL or none")
+    kind = match[1]
+    default, lowest, highest = _LEVELS[kind]
+    level = int(match[2]) if match[2] else default
+    if not lowest <= level <= highest:
+        raise UsageError(f"compression {text!r}: {kind} has levels {lowest} to {highest}")
+    return Compression(kind, level)
+
+
+def compression_of(path: str) -> Compression | None:
+    """Return the compression that a file's name asks for.
+
+    Raises:
+        UsageError: It asks for one that is only read.
+    """
+    for suffix, kind in _SUFFIXES.items():
+        if path.endswith(suffix):
+            return Compression(kind, _LEVELS[kind][0])
+    if path.endswith((".lzo", ".bz2")):
+        raise UsageError(f"{path}: such archives are read, not written", hint="use .zst or .gz")
+    return None
+
+
+class Compressor(Protocol):
+    """Takes bytes and gives others; a step of writing."""
+
+    def compress(self, data: bytes | memoryview) -> Iterable[bytes]:
+        """Return what is ready when these bytes have been taken in."""
+        ...
+
+    def finish(self) -> Iterable[bytes]:
+        """Return the rest."""
+        ...
+
+
+def make_compressor(compression: Compression) -> Compressor:
+    """Return a compressor; the same bytes give the same bytes on every host."""
+    if compression.kind == "gzip":
+        return _Gzip(compression.level)
+    # Imported here: a plain archive does not need it.
+    from zstandard import ZstdCompressor
+
+    # One thread would be another code path, with other bytes than several; several are alike.
+    threads = max(1, len(os.sched_getaffinity(0)))
+    packer = ZstdCompressor(level=compression.level, threads=threads, write_checksum=True)
+    return packer.chunker(chunk_size=_CHUNK)
+
+
+class _Gzip:
+    def __init__(self, level: int) -> None:
+        self._packer = zlib.compressobj(level, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+
+    def compress(self, data: bytes | memoryview) -> Iterable[bytes]:
+        return (self._packer.compress(data),)
+
+    def finish(self) -> Iterable[bytes]:
+        return (self._packer.flush(),)

@@ -1,0 +1,190 @@
+"""Onto sparse files, in a folder that appears when all of it is there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from netlab.errors import UsageError
+from netlab.scopes import open_tasks
+from netlab.vma.batches import BUFFER, ExtentReader, Stored
+from netlab.vma.blocking import explain
+from netlab.vma.format.coverage import Coverage
+from netlab.vma.format.header import Config, Device, Header
+from netlab.vma.format.layout import CLUSTER
+from netlab.vma.format.placement import Placement, place
+from netlab.vma.stream import Stream
+from netlab.vma.writer import Progress
+
+_BUFFERS = 3
+"""One that is filled, one that is written, one on its way."""
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A disk's file.
+
+    Attributes:
+        path: For messages.
+        size: Bytes; None of saved memory, which is as long as it is.
+        descriptor: Of the file.
+    """
+
+    path: str
+    size: int | None
+    descriptor: int
+
+    def write(self, placement: Placement) -> None:
+        parts, offset = placement.parts, placement.offset
+        with explain(self.path):
+            while parts:
+                written = os.pwritev(self.descriptor, parts, offset)
+                offset += written
+                parts = _advance(parts, written)
+
+
+async def extract(
+    stream: Stream, header: Header, folder: Path, devices: Iterable[Device], progress: Progress
+) -> None:
+    """Write configurations and disks of an archive into a new folder.
+
+    Args:
+        stream: Behind the header.
+        header: The archive's.
+        folder: Must not be there.
+        devices: Which disks are written. The others are looked at all the same.
+        progress: Told how far it is.
+
+    Raises:
+        ArchiveError: The archive is damaged; it says where.
+        StorageError: A file cannot be written, or the archive not be read.
+        UsageError: The folder is there already.
+    """
+    async with _open_folder(folder) as descriptor:
+        with ExitStack() as stack:
+            await trio.to_thread.run_sync(_write_configs, folder, descriptor, header.configs)
+            targets = {
+                device.number: _open_target(stack, folder, descriptor, device) for device in devices
+            }
+            await _Extraction(stream, header, targets, progress).run()
+
+
+class _Extraction:
+    """One task reads extents into buffers, another writes them where they belong."""
+
+    def __init__(
+        self, stream: Stream, header: Header, targets: Mapping[int, _Target], progress: Progress
+    ) -> None:
+        self._stream = stream
+        self._reader = ExtentReader(stream, header.uuid)
+        self._coverage = Coverage(header.devices)
+        self._targets = targets
+        self._progress = progress
+        self._total = sum(device.size for device in header.devices)
+
+    async def run(self) -> None:
+        done = 0
+        returned, free = trio.open_memory_channel[bytearray](_BUFFERS)
+        for _ in range(_BUFFERS):
+            returned.send_nowait(bytearray(BUFFER))
+        filled, batches = trio.open_memory_channel[tuple[bytearray, list[Stored]]](0)
+        async with open_tasks() as nursery:
+            nursery.start_soon(self._read, filled, free)
+            async with batches:
+                async for buffer, batch in batches:
+                    done += await trio.to_thread.run_sync(self._write, batch)
+                    returned.send_nowait(buffer)
+                    self._progress(min(done, self._total), self._total)
+        self._coverage.finish()
+
+    async def _read(
+        self,
+        filled: trio.MemorySendChannel[tuple[bytearray, list[Stored]]],
+        free: trio.MemoryReceiveChannel[bytearray],
+    ) -> None:
+        async with filled:
+            while True:
+                buffer = await free.receive()
+                read = partial(self._reader.read_batch, memoryview(buffer), self._targets)
+                batch = await self._stream.run(read)
+                if not batch:
+                    return
+                await filled.send((buffer, batch))
+
+    def _write(self, batch: list[Stored]) -> int:
+        """Write extents; return how many bytes of disks they list."""
+        listed = 0
+        for stored in batch:
+            for piece in self._coverage.accept(stored.extent):
+                listed += len(piece.masks) * CLUSTER
+                target = self._targets.get(piece.device)
+                if target is not None:
+                    for placement in place(piece, stored.data, target.size):
+                        target.write(placement)
+        return listed
+
+
+@asynccontextmanager
+async def _open_folder(folder: Path) -> AsyncGenerator[int]:
+    """Yield a new folder's descriptor; it gets its name when the block ends well."""
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    with explain(str(folder)):
+        if _is_there(folder):
+            raise UsageError(f"{folder}: it is there already", hint="name a folder that is not")
+        temporary.mkdir()
+    try:
+        with explain(str(folder)):
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        with explain(str(folder)):
+            temporary.rename(folder)
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(partial(shutil.rmtree, temporary, ignore_errors=True))
+        raise
+
+
+def _is_there(folder: Path) -> bool:
+    """Return whether something has the name, if only a link that leads nowhere."""
+    return os.path.lexists(folder)
+
+
+def _write_configs(folder: Path, descriptor: int, configs: Iterable[Config]) -> None:
+    for config in configs:
+        with explain(str(folder / config.name)):
+            file = os.open(config.name, _CREATE, 0o666, dir_fd=descriptor)
+            with open(file, "wb") as content:  # noqa: PTH123 # a descriptor
+                content.write(config.data)
+
+
+def _open_target(stack: ExitStack, folder: Path, descriptor: int, device: Device) -> _Target:
+    path = str(folder / device.file_name)
+    with explain(path):
+        file = os.open(device.file_name, _CREATE, 0o666, dir_fd=descriptor)
+        stack.callback(os.close, file)
+        size = None if device.is_saved_state else device.size
+        if size is not None:
+            os.ftruncate(file, size)
+    return _Target(path, size, file)
+
+
+def _advance(parts: list[memoryview], written: int) -> list[memoryview]:
+    """Return what is left of parts when so many bytes have been written."""
+    for index, part in enumerate(parts):
+        if written < len(part):
+            return [part[written:], *parts[index + 1 :]]
+        written -= len(part)
+    return []

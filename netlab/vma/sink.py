@@ -1,0 +1,256 @@
+"""Where an archive is written: a file that appears when it is whole, or a pipe.
+
+Writes go through the page cache. O_DIRECT fails on ramfs, and on disks with sectors of 4096
+bytes, because extents are 512 + n * 4096 bytes long; so the bytes are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import stat
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from netlab.errors import UsageError
+from netlab.scopes import open_background
+from netlab.vma.blocking import Blocking, explain, open_blocking, widen
+from netlab.vma.compression import Compression, make_compressor
+
+STANDARD = "-"
+"""The name of standard input and output."""
+
+_PARTS = 1024
+"""Parts of one write at most (IOV_MAX, writev(2))."""
+
+_WRITEBACK = 32 << 20
+"""Bytes after which the kernel is asked to begin bringing them to the disk: it does so while we
+read on, and the sync at the end finds little left."""
+
+Part = bytes | memoryview
+
+
+class Sink(Protocol):
+    """Takes an archive's bytes in order."""
+
+    async def write(self, parts: Sequence[Part]) -> None:
+        """Write parts, one after the other.
+
+        Raises:
+            StorageError: They cannot be written.
+        """
+        ...
+
+
+class _Descriptor:
+    """A descriptor that is written to by a thread.
+
+    Attributes:
+        size: Bytes that have been written.
+    """
+
+    def __init__(self, name: str, descriptor: int, blocking: Blocking) -> None:
+        self.size = 0
+        self._name = name
+        self._descriptor = descriptor
+        self._blocking = blocking
+
+    async def write(self, parts: Sequence[Part]) -> None:
+        await self._blocking.run(partial(self.push, parts))
+
+    async def finish(self) -> None:
+        """Nothing is held back."""
+
+    def push(self, parts: Sequence[Part]) -> None:
+        """Write in the thread that calls."""
+        rest = [part for part in parts if part]
+        with explain(self._name):
+            while rest:
+                try:
+                    written = os.writev(self._descriptor, rest[:_PARTS])
+                except BlockingIOError:
+                    self._blocking.wait(self._descriptor, select.POLLOUT)
+                else:
+                    self.size += written
+                    rest = _advance(rest, written)
+
+
+class _File(_Descriptor):
+    """A file, which the kernel begins to bring to the disk while it is written."""
+
+    def __init__(self, name: str, descriptor: int, blocking: Blocking) -> None:
+        super().__init__(name, descriptor, blocking)
+        self._begun = 0
+        self._requests, self._accepted = trio.open_memory_channel[tuple[int, int]](0)
+
+    def push(self, parts: Sequence[Part]) -> None:
+        """Write in the thread that calls."""
+        super().push(parts)
+        if self.size - self._begun >= _WRITEBACK:
+            trio.from_thread.run_sync(self._request)
+
+    def _request(self) -> None:
+        try:
+            self._requests.send_nowait((self._begun, self.size - self._begun))
+        except trio.WouldBlock:
+            return  # it is at it
+        self._begun = self.size
+
+    async def write_back(self) -> None:
+        """Serve requests until cancelled: this advice makes Linux write dirty pages out."""
+        async for offset, length in self._accepted:
+            await trio.to_thread.run_sync(
+                os.posix_fadvise, self._descriptor, offset, length, os.POSIX_FADV_DONTNEED
+            )
+
+
+class _Compressed:
+    """Compresses on the way to a descriptor."""
+
+    def __init__(self, inner: _Descriptor, blocking: Blocking, compression: Compression) -> None:
+        self._inner = inner
+        self._blocking = blocking
+        self._compressor = make_compressor(compression)
+
+    async def write(self, parts: Sequence[Part]) -> None:
+        await self._blocking.run(partial(self._compress, parts))
+
+    async def finish(self) -> None:
+        await self._blocking.run(self._finish)
+
+    def _compress(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self._inner.push(list(self._compressor.compress(part)))
+
+    def _finish(self) -> None:
+        self._inner.push(list(self._compressor.finish()))
+
+
+@asynccontextmanager
+async def open_sink(target: str, compression: Compression | None) -> AsyncGenerator[Sink]:
+    """Open where an archive goes: a new file, a pipe, or ``-`` for standard output.
+
+    A file has a temporary name until the block ends well: then it is brought to the disk and
+    renamed. Otherwise nothing of it is left.
+
+    Raises:
+        StorageError: It cannot be written.
+        UsageError: There is a file of that name already, or standard output is a terminal.
+    """
+    async with open_blocking() as blocking:
+        if not _is_file(target):
+            async with _open_pipe(target) as descriptor:
+                name = "standard output" if target == STANDARD else target
+                plain = _Descriptor(name, descriptor, blocking)
+                async with _open_steps(plain, blocking, compression) as sink:
+                    yield sink
+            return
+        async with _open_file(target) as descriptor, open_background() as nursery:
+            file = _File(target, descriptor, blocking)
+            nursery.start_soon(file.write_back)
+            async with _open_steps(file, blocking, compression) as sink:
+                yield sink
+            await trio.to_thread.run_sync(_sync, target, descriptor)
+
+
+@asynccontextmanager
+async def _open_steps(
+    plain: _Descriptor, blocking: Blocking, compression: Compression | None
+) -> AsyncGenerator[Sink]:
+    sink = _Compressed(plain, blocking, compression) if compression else plain
+    yield sink
+    await sink.finish()
+
+
+def _is_file(target: str) -> bool:
+    """Return whether a new file is to be made.
+
+    Raises:
+        UsageError: There is one already.
+    """
+    if target == STANDARD:
+        return False
+    with explain(target):
+        if not os.path.lexists(target):
+            return True
+        # A link that leads nowhere is something, too.
+        found = Path(target)
+        if found.is_fifo() or found.is_char_device():
+            return False
+    raise UsageError(f"{target}: it is there already", hint="an archive is never overwritten")
+
+
+@asynccontextmanager
+async def _open_file(target: str) -> AsyncGenerator[int]:
+    final = Path(target)
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    with explain(target):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o666)
+    try:
+        try:
+            yield descriptor
+        finally:
+            with explain(target):
+                os.close(descriptor)
+        with explain(target):
+            temporary.rename(final)
+            _sync_folder(final.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@asynccontextmanager
+async def _open_pipe(target: str) -> AsyncGenerator[int]:
+    """Open a pipe of our own description, so that others who have it are not made non-blocking."""
+    name = "standard output" if target == STANDARD else target
+    path = "/proc/self/fd/1" if target == STANDARD else target
+    with explain(name):
+        mode = os.stat(path).st_mode  # noqa: PTH116 # the target is a name, not a Path
+        if stat.S_ISSOCK(mode) or (target == STANDARD and not stat.S_ISFIFO(mode)):
+            # A socket cannot be opened again, and a file's place is the description's.
+            descriptor = os.dup(1)
+        else:
+            # A FIFO of which nobody reads yet is waited for, as a shell's redirection does.
+            flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_NONBLOCK if target == STANDARD else 0)
+            descriptor = await trio.to_thread.run_sync(os.open, path, flags, abandon_on_cancel=True)
+            os.set_blocking(descriptor, False)
+    try:
+        if os.isatty(descriptor):
+            raise UsageError(
+                f"{name}: an archive is not for a terminal", hint="redirect it: > FILE"
+            )
+        if stat.S_ISFIFO(mode):
+            widen(descriptor)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _advance(parts: list[Part], written: int) -> list[Part]:
+    """Return what is left of parts when so many bytes have been written."""
+    for index, part in enumerate(parts):
+        if written < len(part):
+            return [memoryview(part)[written:], *parts[index + 1 :]]
+        written -= len(part)
+    return []
+
+
+def _sync(target: str, descriptor: int) -> None:
+    with explain(target):
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,217 @@
+"""Writing an archive: one task reads disks into buffers, another writes extents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import trio
+
+from netlab.errors import ArchiveError
+from netlab.scopes import open_tasks
+from netlab.vma.compression import Compression
+from netlab.vma.format.extents import (
+    build_empty_extent,
+    build_extent,
+    build_zero_extents,
+    find_blocks,
+    pick_blocks,
+)
+from netlab.vma.format.header import Config, Device, Header, build_header
+from netlab.vma.format.layout import CLUSTER, SECTOR, WRITTEN_SLOTS
+from netlab.vma.sink import Part, Sink, open_sink
+from netlab.vma.source import DiskSource, Range
+
+_GROUP = WRITTEN_SLOTS * CLUSTER
+"""Bytes of a disk that an extent lists."""
+
+_BUFFERS = 3
+"""One that is filled, one that is written, one on its way."""
+
+_ZERO_GROUPS = 2048
+"""Extents without data that are written at once: 1 MiB."""
+
+Progress = Callable[[int, int], None]
+"""Takes how many bytes of the disks are done, and of how many. Called from Trio's thread."""
+
+
+def ignore(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What an archive is made of.
+
+    Attributes:
+        disks: By name, such as ``drive-scsi0``, in the order of their numbers.
+        configs: By name, such as ``qemu-server.conf``.
+        uuid: Ties extents to the header.
+        created: Seconds since the epoch, UTC.
+    """
+
+    disks: Mapping[str, DiskSource] = field(default_factory=dict[str, DiskSource])
+    configs: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    uuid: UUID = field(default_factory=uuid4)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def header(self) -> Header:
+        """Return the archive's header. Sizes are rounded up to 512 bytes, as QEMU does."""
+        return Header(
+            uuid=self.uuid,
+            created=self.created,
+            configs=tuple(Config(name, data) for name, data in self.configs.items()),
+            devices=tuple(
+                Device(number, name, -(-disk.size // SECTOR) * SECTOR)
+                for number, (name, disk) in enumerate(self.disks.items(), 1)
+            ),
+        )
+
+
+async def create_archive(
+    target: str | Path,
+    contents: Contents,
+    *,
+    compression: Compression | None = None,
+    progress: Progress = ignore,
+) -> None:
+    """Write an archive: the same contents, UUID and time give the same bytes.
+
+    Nothing is written before everything that can be known to be wrong has been looked for.
+    Cancelled or failed, nothing of a file is left.
+
+    Args:
+        target: A file that is not there yet, a pipe, or ``-`` for standard output.
+        contents: Disks and configurations.
+        compression: How to compress; :func:`netlab.vma.compression.compression_of` has what a
+            file's name asks for.
+        progress: Told how far it is.
+
+    Raises:
+        ArchiveError: The format has no room for it, or Proxmox could not restore it.
+        StorageError: A disk cannot be read, or the archive not be written.
+        UsageError: There is a file of that name already.
+    """
+    header = build_header(contents.header())
+    async with open_sink(str(target), compression) as sink:
+        await sink.write([header])
+        if not contents.disks:
+            await sink.write([build_empty_extent(contents.uuid.bytes)])
+        await _write_disks(sink, contents, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Clusters that follow each other; without a buffer they are zeros, and may be many.
+
+    Attributes:
+        device: The device's number.
+        first: The first cluster.
+        count: How many.
+        buffer: What is in them, padded with zeros to whole clusters.
+    """
+
+    device: int
+    first: int
+    count: int
+    buffer: bytearray | None = None
+
+
+async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> None:
+    total = sum(disk.size for disk in contents.disks.values())
+    done = 0
+    filled, groups = trio.open_memory_channel[_Group](0)
+    returned, free = trio.open_memory_channel[bytearray](_BUFFERS)
+    for _ in range(_BUFFERS):
+        returned.send_nowait(bytearray(_GROUP))
+    async with open_tasks() as nursery:
+        nursery.start_soon(_read_disks, contents, filled, free)
+        async with groups:
+            async for group in groups:
+                await sink.write(_encode(contents.uuid.bytes, group))
+                if group.buffer is not None:
+                    returned.send_nowait(group.buffer)
+                done += group.count * CLUSTER
+                progress(min(done, total), total)
+
+
+def _encode(uuid: bytes, group: _Group) -> list[Part]:
+    if group.buffer is None:
+        return [build_zero_extents(uuid, group.device, group.first, group.count)]
+    masks = find_blocks(group.buffer, group.count)
+    header = build_extent(uuid, group.device, group.first, masks)
+    return [header, *pick_blocks(memoryview(group.buffer), masks)]
+
+
+async def _read_disks(
+    contents: Contents,
+    filled: trio.MemorySendChannel[_Group],
+    free: trio.MemoryReceiveChannel[bytearray],
+) -> None:
+    async with filled:
+        for device, source in zip(contents.header().devices, contents.disks.values(), strict=True):
+            async with aclosing(_read_disk(device, source, free)) as groups:
+                async for group in groups:
+                    await filled.send(group)
+
+
+async def _read_disk(
+    device: Device, source: DiskSource, free: trio.MemoryReceiveChannel[bytearray]
+) -> AsyncGenerator[_Group]:
+    """Yield all clusters of a disk in order."""
+    done = 0
+    async with aclosing(_find_groups(source)) as groups:
+        async for first, data in groups:
+            for zeros in _zero_groups(device.number, done, first):
+                yield zeros
+            count = min(WRITTEN_SLOTS, device.clusters - first)
+            buffer = await free.receive()
+            await _fill(source, first * CLUSTER, data, memoryview(buffer)[: count * CLUSTER])
+            yield _Group(device.number, first, count, buffer)
+            done = first + count
+    for zeros in _zero_groups(device.number, done, device.clusters):
+        yield zeros
+
+
+def _zero_groups(device: int, first: int, end: int) -> list[_Group]:
+    step = _ZERO_GROUPS * WRITTEN_SLOTS
+    return [_Group(device, start, min(step, end - start)) for start in range(first, end, step)]
+
+
+async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, Range]]:
+    """Yield the groups that have data: the first cluster, and from where to where data are."""
+    group: int | None = None
+    start = end = 0
+    async with aclosing(source.data_ranges()) as ranges:
+        async for each in ranges:
+            _check(each, end, source)
+            offset = each.offset
+            while offset < each.end:
+                number = offset // _GROUP
+                if number != group:
+                    if group is not None:
+                        yield group * WRITTEN_SLOTS, Range(start, end - start)
+                    group, start = number, offset
+                end = offset = min(each.end, (number + 1) * _GROUP)
+    if group is not None:
+        yield group * WRITTEN_SLOTS, Range(start, end - start)
+
+
+def _check(each: Range, end: int, source: DiskSource) -> None:
+    if each.length < 1 or each.offset < end or each.end > source.size:
+        raise ArchiveError(
+            f"a source of {source.size} bytes says that data are at {each.offset}, "
+            f"{each.length} bytes, behind {end}"
+        )
+
+
+async def _fill(source: DiskSource, base: int, data: Range, buffer: memoryview) -> None:
+    """Read a group; what is around its data are zeros."""
+    start, end = data.offset - base, data.end - base
+    buffer[:start] = bytes(start)
+    buffer[end:] = bytes(len(buffer) - end)
+    await source.read(data.offset, buffer[start:end])
