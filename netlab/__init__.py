@@ -11,6 +11,7 @@ The map of the package, in the direction in which data flows::
     machine/      a plan's node -> a running QEMU: QMP, guest agent, console, disks
     image/        recipes -> kernel, initrd in a content-addressed store
     lab/          Plan -> Lab; the lab process and its control API
+    proxmox/      nodes as virtual machines of Proxmox, and back
     testing/      the vocabulary of scripted network tests
     cli/          one file a verb
     docs/         shown by `netlab help TOPIC`
