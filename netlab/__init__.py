@@ -12,6 +12,7 @@ The map of the package, in the direction in which data flows::
     image/        recipes -> kernel, initrd in a content-addressed store
     vma/          Proxmox backup archives: a library on its own, no knowledge of labs
     lab/          Plan -> Lab; the lab process and its control API
+    proxmox/      nodes as virtual machines of Proxmox, and back
     testing/      the vocabulary of scripted network tests
     cli/          one file a verb
     docs/         shown by `netlab help TOPIC`

@@ -5,6 +5,7 @@ The class says whose matter it is, and that decides the exit code::
     NetlabError                      4   a machine or netlab itself failed
     ├── InputError                   2   what the user gave is wrong
     │   ├── TopologyError                all mistakes of a file, with positions
+    │   ├── ConfigurationError           all mistakes of a Proxmox configuration
     │   ├── UsageError                   the command line asks for something that cannot be
     │   ├── UnknownNameError             no such lab, node, interface, image
     │   ├── NotOfferedError              a script asks for what netlab does not have
@@ -36,6 +37,9 @@ The class says whose matter it is, and that decides the exit code::
     │   │   └── AgentClosedError         the connection ended
     │   ├── GuestError                   the guest did not take its identity
     │   └── NotReadyError                the guest did not become ready in time
+    ├── ProxmoxError                 4   a Proxmox host refused, or did not answer as it should
+    │   ├── CertificateError             it is not the host that it was said to be
+    │   └── ProxmoxTaskError             a task there failed; the evidence is its log
     └── ControlError                 4   the lab process did not answer as it should
 
 An error carries a message (what is wrong), a hint (what to do), evidence (output, a command line,
@@ -82,7 +86,7 @@ class InputError(NetlabError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
-    """One mistake in a topology file, printed as ``file:line:column: path: message (hint)``.
+    """One mistake in a file, printed as ``file:line:column: path: message (hint)``.
 
     Attributes:
         file: The file's name as the user gave it.
@@ -108,6 +112,14 @@ class Mistake:
 
 class TopologyError(InputError):
     """All mistakes of a topology, in the order of their positions."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(sorted(mistakes))
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class ConfigurationError(InputError):
+    """All mistakes of a virtual machine's configuration for Proxmox, in the order of its lines."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(sorted(mistakes))
@@ -346,6 +358,28 @@ class GuestError(MachineError):
 
 class NotReadyError(MachineError):
     """The guest did not become ready in time; the message says what it was waiting for."""
+
+
+class ProxmoxError(NetlabError):
+    """A Proxmox host refused what it was asked, or did not answer as it should.
+
+    Attributes:
+        status: The HTTP status of its answer, or 0 if there was none.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, hint: str | None = None, evidence: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, evidence=evidence)
+        self.status = status
+
+
+class CertificateError(ProxmoxError):
+    """The certificate is not the one that was pinned, or nobody vouches for it."""
+
+
+class ProxmoxTaskError(ProxmoxError):
+    """A task on a Proxmox host failed; the evidence is its log."""
 
 
 class ControlError(NetlabError):

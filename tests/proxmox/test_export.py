@@ -1,0 +1,195 @@
+"""Nodes as machines on Proxmox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netlab.errors import ConfigurationError, UsageError
+from netlab.plan.model import Plan
+from netlab.proxmox.configuration import parse, write
+from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
+from netlab.proxmox.networks import Network, assign_networks, parse_mapping
+from netlab.proxmox.recipe import Member, write_manifest, write_recipe
+from tests.plan.conftest import Lab, labs
+from tests.proxmox.facts import RESTORED_DRIVE, RESTORED_MAP, broken_rules
+from tests.proxmox.plans import pair, wide
+
+GOLDEN = Path(__file__).parent / "golden"
+DISK = Disk(drive="scsi0", size=3 << 30, serial="a 0")
+OPTIONS = ExportOptions(vmid=9001, disks=(DISK,))
+
+
+def mistakes(plan: Plan, options: ExportOptions) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        configure(plan, plan.nodes[0], options)
+    assert caught.value.exit_code == 2
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "node", "options"),
+    [
+        ("bios", "a", OPTIONS),
+        (
+            "efi",
+            "b",
+            ExportOptions(
+                vmid=100,
+                disks=(Disk(drive="virtio0", size=1000), Disk(drive="sata5", size=1 << 40)),
+                efi=EfiVariables(size=540_672, enrolled=True),
+                storage="tank",
+                mapping=(("vlan7", Network("lan7")), ("a:up--b:down", Network("vmbr9", 5))),
+                unplugged=frozenset({"lan"}),
+                description="notes: 100 %\n\nläuft",
+                tags=("Blue", "a"),
+            ),
+        ),
+    ],
+)
+def test_a_node_gives_the_configuration_that_is_written_down(
+    name: str, node: str, options: ExportOptions, golden: Callable[[Path, str], None]
+) -> None:
+    plan = pair()
+    configuration = configure(plan, plan.node(node), options)
+    text = write(configuration)
+    golden(GOLDEN / f"{name}.conf", text)
+    assert parse(text) == configuration
+
+
+@given(labs(), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_every_node_that_is_exported_keeps_every_rule_of_proxmox(lab: Lab, uefi: bool) -> None:
+    plan = lab.plan()
+    efi = EfiVariables(size=540_672) if uefi else None
+    for node in plan.nodes:
+        configuration = configure(plan, node, replace(OPTIONS, efi=efi))
+        assert broken_rules(configuration) == []
+        text = write(configuration)
+        assert parse(text) == configuration
+        assert all(
+            mac.mac.upper() in (configuration.get(f"net{index}") or "")
+            for index, mac in enumerate(node.interfaces)
+        )
+        drives = re.findall(r"^(?:scsi|efidisk)0: .*$", text, re.MULTILINE)
+        maps = re.findall(r"^#qmdump#.*$", text, re.MULTILINE)
+        assert len(drives) == len(maps) == 1 + uefi
+        assert all(RESTORED_DRIVE.match(line) for line in drives)
+        assert all(RESTORED_MAP.match(line) for line in maps)
+
+
+@given(labs())
+@settings(max_examples=60, deadline=None)
+def test_two_segments_are_never_one_network(lab: Lab) -> None:
+    plan = lab.plan()
+    networks = assign_networks(plan, bridge="vmbr0")
+    assert len(set(networks.values())) == len(networks) == len(plan.segments)
+    assert all(networks[one.name].tag == one.vlan for one in plan.segments if one.vlan is not None)
+
+
+def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
+    plan = pair()
+    plan = replace(plan, nodes=(replace(plan.nodes[0], name="a_b", memory=8),))
+    options = ExportOptions(
+        vmid=99,
+        disks=(
+            Disk(drive="scsi31", size=1),
+            Disk(drive="scsi0", size=0),
+            Disk(drive="scsi0", size=1),
+        ),
+        efi=EfiVariables(size=131_072),
+        storage="-",
+        bridge="vm br",
+        mapping=(("vlan8", Network("x")),),
+        unplugged=frozenset({"eth9"}),
+        cpu="Pentium9",
+        tags=("lab-other", "a;b"),
+    )
+    found = "\n".join(mistakes(plan, options))
+    for expected in (
+        "a_b: name: 'a_b' is not possible",
+        "a_b: memory.current: '8' is not possible",
+        "a_b: vmid: '99' is not possible",
+        "a_b: scsi31: is no disk",
+        "a_b: scsi0: it has 0 bytes",
+        "a_b: scsi0: is there twice",
+        "a_b: efidisk0: variables of type 4m have 540672 bytes, not 131072",
+        "a_b: storage: '-' is not possible",
+        "a_b: bridge: 'vm br' is not possible",
+        "a_b: vlan8: the lab has no such segment (did you mean vlan7?)",
+        "a_b: eth9: the node has no such interface",
+        "a_b: cpu.cputype: 'Pentium9' is not possible",
+        "a_b: tags: 'lab-other' cannot be given (lab-pair is there by itself)",
+        "a_b: tags: 'a;b' cannot be given",
+    ):
+        assert expected in found
+
+
+def test_the_thirty_third_network_card_is_a_mistake_and_the_thirty_second_is_not() -> None:
+    full, over = wide(32), wide(33)
+    assert configure(full, full.nodes[0], OPTIONS).get("net31") is not None
+    assert mistakes(over, OPTIONS) == [
+        "a: interfaces: 33 interfaces, and a machine on Proxmox takes 32 (use VLANs on fewer "
+        "interfaces, or more nodes)"
+    ]
+
+
+def test_a_machine_without_a_disk_is_a_mistake() -> None:
+    assert mistakes(pair(), replace(OPTIONS, disks=())) == [
+        "a: disks: there is none (Proxmox boots from disks alone)"
+    ]
+
+
+def test_two_segments_that_are_mapped_to_one_network_are_a_mistake() -> None:
+    one = (("vlan7", Network("lan")), ("a:up--b:down", Network("lan")))
+    assert mistakes(pair(), replace(OPTIONS, mapping=one)) == [
+        "a: a:up--b:down: lan would join the segments vlan7, a:up--b:down (a segment is a network "
+        "of its own: map it to another)"
+    ]
+    # The vlan that another segment has by its number.
+    taken = (("a:up--b:down", Network("vmbr0", 7)),)
+    assert "vmbr0/7 would join" in mistakes(pair(), replace(OPTIONS, mapping=taken))[0]
+    outside = (("vlan7", Network("x", 0)),)
+    assert "x/0: 0 is no VLAN" in "\n".join(mistakes(pair(), replace(OPTIONS, mapping=outside)))
+
+
+def test_a_mapping_is_read_from_the_command_line() -> None:
+    assert parse_mapping("vlan7=lan,a:up--b:down=vmbr1/30") == (
+        ("vlan7", Network("lan")), ("a:up--b:down", Network("vmbr1", 30)),
+    )  # fmt: skip
+    assert parse_mapping("a:x=y--b:z=lan") == (("a:x=y--b:z", Network("lan")),)
+    with pytest.raises(UsageError, match="'vlan7', 'x=a/b' does not say"):
+        parse_mapping("vlan7,x=a/b,y=ok")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (1, "1K"),
+        (1024, "1K"),
+        (540_672, "528K"),
+        (4 << 20, "4M"),
+        (3 << 30, "3G"),
+        (5 << 40, "5120G"),
+    ],
+)
+def test_a_size_is_written_without_a_rest(size: int, text: str) -> None:
+    assert write_size(size) == text
+
+
+def test_a_whole_lab_has_a_manifest_and_a_recipe(golden: Callable[[Path, str], None]) -> None:
+    plan = pair()
+    mapping = (("vlan7", Network("lan7")),)
+    networks = assign_networks(plan, bridge="vmbr0", mapping=mapping)
+    members = [
+        Member(node="a", vmid=9001, archive="vzdump-qemu-9001-2026_01_02-03_04_05.vma.zst"),
+        Member(node="b", vmid=9002, archive="a b;c.vma"),
+    ]
+    golden(GOLDEN / "pair.manifest.json", write_manifest(plan, networks, members))
+    golden(GOLDEN / "pair.recipe.txt", write_recipe(plan, networks, members, storage="local-lvm"))
