@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from netlab.lab.events import Event
 from netlab.lab.frames import Frame
 from netlab.machine.agent import Result
+from netlab.machine.cut import Cut
 from netlab.machine.output import Output
 from netlab.machine.streams import ProgramStream, Terminal
 from netlab.plan.model import NodePlan, Plan, SegmentPlan
@@ -180,4 +181,8 @@ class LabAccess(Protocol):
 
     def open_frames(self, interface: str) -> AbstractAsyncContextManager[FrameAccess]:
         """Hear what passes a tap or a bridge."""
+        ...
+
+    def open_cut(self, names: Iterable[str]) -> AbstractAsyncContextManager[Cut]:
+        """Hold the disks of nodes as they are now."""
         ...

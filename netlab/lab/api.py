@@ -7,6 +7,8 @@
 ``POST /link``                 ``{"endpoints": [a, b], "up": false}``, or ``"segment"``: its cables
 ``GET /counters``              the counters of every tap
 ``WS /frames?interface=``      what passes a tap or bridge: nanoseconds (8 bytes, big-endian), frame
+``WS /cut?nodes=``             holds the disks of nodes (a JSON list of names) as they are until it
+                               is closed; the first message says where they can be read
 ``POST /down``                 takes the lab down; answers before it is
 ``GET /nodes/N``               the node; ``/nodes/N/ready`` waits until it is ready
 ``POST /nodes/N/exec``         runs a program: ``{"argv", "stdin" (base64), "environment"}``; with
@@ -29,8 +31,10 @@ caller's mistakes and 500 for the lab's.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from functools import partial
+from typing import cast
 
 import trio
 from starlette.applications import Starlette
@@ -68,6 +72,7 @@ def make_application(service: Service) -> Starlette:
         Route("/link", partial(_link, service), methods=["POST"]),
         Route("/counters", partial(_counters, service)),
         WebSocketRoute("/frames", partial(_frames, service)),
+        WebSocketRoute("/cut", partial(_cut, service)),
         Route("/down", partial(_down, service), methods=["POST"]),
     ]
     handlers = {NetlabError: _refuse, ClientDisconnect: _forget}
@@ -145,6 +150,26 @@ async def _send_frames(service: Service, websocket: WebSocket) -> None:
                 await websocket.send_bytes(pack_frame(await frames.receive()))
         for frame in await frames.drain():
             await websocket.send_bytes(pack_frame(frame))
+
+
+async def _cut(service: Service, websocket: WebSocket) -> None:
+    async def hold() -> None:
+        async with service.lab.open_cut(_read_names(websocket)) as cut:
+            await websocket.send_json(asdict(cut))
+            # Until the other end closes, or is gone.
+            await websocket.receive()
+
+    await serve_socket(websocket, hold)
+
+
+def _read_names(websocket: WebSocket) -> list[str]:
+    try:
+        names = json.loads(websocket.query_params["nodes"])
+    except (KeyError, ValueError):
+        names = None
+    if not isinstance(names, list) or not names:
+        raise UsageError('cut: expected ?nodes=["name", ...]')
+    return [str(name) for name in cast("list[object]", names)]
 
 
 async def _down(service: Service, _request: Request) -> Response:

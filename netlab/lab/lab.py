@@ -19,6 +19,7 @@ from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
 from netlab.machine.argv import Boot, ImageFiles, choose_boot
+from netlab.machine.cut import Cut, open_cut
 from netlab.machine.disk import DISK
 from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
@@ -86,6 +87,20 @@ class Lab:
     async def counters(self) -> Mapping[str, Counters]:
         """Return the counters of every tap, by name."""
         return await self.sandbox.counters()
+
+    @asynccontextmanager
+    async def open_cut(self, names: Iterable[str]) -> AsyncGenerator[Cut]:
+        """Hold the disks of nodes as they are now; :func:`netlab.machine.cut.open_cut` says more.
+
+        Raises:
+            UnknownNameError: There is no such node.
+            NotReadyError: One does not run.
+            MachineError: A node's disks are held already.
+        """
+        machines = [self[name].machine for name in names]
+        async with open_cut(machines, [machine.folder for machine in machines]) as cut:
+            self.events.record("lab", f"{len(machines)} nodes stood still for {cut.pause:.3f} s")
+            yield cut
 
     def open_frames(self, interface: str) -> AbstractAsyncContextManager[SocketFrames]:
         """Hear what passes a tap or a bridge; :func:`netlab.lab.frames.open_frames` says more."""

@@ -10,7 +10,8 @@ Everything goes over the control API; what it raises is what the lab process rai
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, final
@@ -24,6 +25,7 @@ from netlab.lab.events import Event, EventLog
 from netlab.lab.folders import LabFolders
 from netlab.lab.frames import Frame, unpack_frame
 from netlab.lab.remote_node import RemoteNode
+from netlab.machine.cut import Cut, read_cut
 from netlab.plan.codec import from_json
 from netlab.plan.model import Plan, SegmentPlan
 from netlab.sandbox.sandbox import Counters
@@ -84,6 +86,21 @@ class RemoteLab:
             # The first message says that it is heard from now on.
             await socket.receive()
             yield RemoteFrames(socket)
+
+    @asynccontextmanager
+    async def open_cut(self, names: Iterable[str]) -> AsyncGenerator[Cut]:
+        """Hold the disks of nodes as they are now while the block runs.
+
+        Raises:
+            UnknownNameError: There is no such node.
+            NotReadyError: One does not run.
+            MachineError: A node's disks are held already.
+        """
+        async with self._connection.open_socket("/cut", nodes=json.dumps(list(names))) as socket:
+            answer = await socket.receive()
+            if not isinstance(answer, dict):
+                raise ControlError("the lab did not say what it holds")
+            yield read_cut(answer)
 
     async def follow_events(self) -> None:
         """Take in what happens until the lab ends."""

@@ -13,7 +13,6 @@ run side by side. Facts: qga/commands.c and qga/qapi-schema.json of QEMU.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from netlab.errors import (
     InputError,
     MachineError,
 )
+from netlab.machine.arguments import check_text, decode_base64, with_environment
 from netlab.machine.channel import INTERRUPTED, AgentChannel, AgentInterruptedError
 from netlab.machine.qmp import Explain, take_as_is
 from netlab.machine.transcript import Transcript
@@ -121,7 +121,7 @@ class GuestFile:
         )
         match answer:
             case {"buf-b64": str(data), "eof": bool(eof)}:
-                return _decode_base64(data), eof
+                return decode_base64(data), eof
             case _:
                 raise AgentProtocolError(f"guest-file-read answered {answer}")
 
@@ -178,7 +178,7 @@ class Agent:
         """
         argv = ("/bin/sh", "-c", command) if isinstance(command, str) else tuple(command)
         before = self._channel.interruptions
-        pid = await self._start(_with_environment(argv, environment or {}), stdin)
+        pid = await self._start(with_environment(argv, environment or {}), stdin)
         try:
             return await self._wait_program(pid, argv, before)
         except trio.Cancelled:
@@ -206,6 +206,20 @@ class Agent:
         async with self.open_file(path, "w") as file:
             await file.write(content)
 
+    async def freeze(self) -> int:
+        """Write out and freeze the guest's file systems; return how many.
+
+        Until :meth:`thaw` the agent takes no other command.
+
+        Raises:
+            AgentCommandError: It cannot, or some are frozen already.
+        """
+        return _count(await self._channel.call("guest-fsfreeze-freeze"), "freeze")
+
+    async def thaw(self) -> int:
+        """Let the guest write to its file systems again; return how many were frozen."""
+        return _count(await self._channel.call("guest-fsfreeze-thaw"), "thaw")
+
     async def post_shutdown(self, mode: Literal["powerdown", "reboot"]) -> None:
         """Ask the guest to power off or to boot again; it does not say whether it will."""
         await self._channel.post("guest-shutdown", {"mode": mode})
@@ -225,8 +239,8 @@ class Agent:
                 hint="write it to a file in the guest and let the program read that",
             )
         arguments: dict[str, object] = {
-            "path": _text(argv[0]),
-            "arg": [_text(argument) for argument in argv[1:]],
+            "path": check_text(argv[0]),
+            "arg": [check_text(argument) for argument in argv[1:]],
             "capture-output": True,
         }
         if stdin:
@@ -288,7 +302,9 @@ class Agent:
         Raises:
             AgentCommandError: It cannot be opened; or, at the end, not be written.
         """
-        handle = await self._channel.call("guest-file-open", {"path": _text(path), "mode": mode})
+        handle = await self._channel.call(
+            "guest-file-open", {"path": check_text(path), "mode": mode}
+        )
         if not isinstance(handle, int):
             raise AgentProtocolError(f"guest-file-open answered {handle}")
         try:
@@ -326,6 +342,12 @@ async def open_agent(
         yield Agent(AgentChannel(stream, explain, transcript))
 
 
+def _count(answer: object, command: str) -> int:
+    if not isinstance(answer, int):
+        raise AgentProtocolError(f"guest-fsfreeze-{command} answered {answer}")
+    return answer
+
+
 def _result(answer: object) -> Result | None:
     match answer:
         case {"exited": False}:
@@ -344,38 +366,7 @@ def _result(answer: object) -> Result | None:
     ]
     return Result(
         status=status,
-        stdout=_decode_base64(str(fields.get("out-data", ""))),
-        stderr=_decode_base64(str(fields.get("err-data", ""))),
+        stdout=decode_base64(str(fields.get("out-data", ""))),
+        stderr=decode_base64(str(fields.get("err-data", ""))),
         error=f"{' and '.join(cut)} cut off: the agent keeps 16 MiB" if cut else None,
     )
-
-
-def _with_environment(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
-    if not argv:
-        raise InputError("there is no program to run")
-    if not environment:
-        return argv
-    # The agent would replace its whole environment by what is given.
-    for name in environment:
-        if not name or "=" in name:
-            raise InputError(f"{name!r} cannot be the name of an environment variable")
-    if "=" in argv[0]:
-        raise InputError(f"{argv[0]!r}: a program with = in its name takes no environment")
-    return ("env", *(f"{name}={value}" for name, value in environment.items()), *argv)
-
-
-def _text(value: str) -> str:
-    if "\0" in value:
-        raise InputError(f"{value!r}: a zero byte cannot be passed to a program")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{value!r}: the agent takes only UTF-8") from None
-    return value
-
-
-def _decode_base64(data: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise AgentProtocolError("the agent sent what is not base64") from None

@@ -110,7 +110,7 @@ def script(node: NodePlan, hosts: Sequence[HostPlan]) -> str:
         _PREAMBLE,
         f"put /proc/sys/kernel/hostname {shlex.quote(node.name)}\n",
         _write_file("/etc/hostname", [node.name]),
-        _write_file("/etc/hosts", _host_lines(node, hosts)),
+        _write_file("/etc/hosts", host_lines(node, hosts)),
         _SYSCTLS,
         _rename(node.interfaces),
         _ip(_interface_commands(node)),
@@ -181,14 +181,16 @@ async def _write_files(agent: Agent, node: NodePlan) -> None:
             evidence=result.stderr.decode(errors="replace").strip() or None,
         )
     for file in node.files:
-        await agent.write_file(file.path, _content(file))
+        await agent.write_file(file.path, read_content(file))
 
 
-def _content(file: FilePlan) -> bytes:
+def read_content(file: FilePlan) -> bytes:
+    """Return what is in a file of the plan."""
     return base64.b64decode(file.content) if file.encoding == "base64" else file.content.encode()
 
 
-def _host_lines(node: NodePlan, hosts: Sequence[HostPlan]) -> list[str]:
+def host_lines(node: NodePlan, hosts: Sequence[HostPlan]) -> list[str]:
+    """Return the lines of a node's ``/etc/hosts``."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
     lines += [f"{address} {host.name}" for host in hosts for address in host.addresses]
     if not any(host.name == node.name and host.addresses for host in hosts):

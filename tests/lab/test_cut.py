@@ -1,0 +1,166 @@
+"""Disks held at one moment: what is read of them, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+
+from netlab import open_lab, resolve
+from netlab.errors import MachineError, QMPCommandError, UnknownNameError
+from netlab.lab.lab import Lab
+from netlab.lab.node import Node
+from netlab.machine.cut import MachineCut, open_cut
+from netlab.process import run
+from netlab.topology.load import loads
+
+pytestmark = pytest.mark.machines
+
+TEXT = """\
+name: held
+nodes:
+  'disk[1-2]': {image: debian, id: 1}
+  memory: {id: 3}
+links: [{endpoints: [disk1, disk2, memory], subnet: 10.9.0.0/24}]
+"""
+SIZE = 30 << 20
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Generator[Path]:
+    """A folder with room for little; a lab that starts later sees it too."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+async def test_the_disks_of_several_nodes_are_held_at_one_moment(
+    tmp_path: Path, small: Path
+) -> None:
+    async with open_lab(resolve(loads(TEXT))) as lab:
+        await lab.wait_ready()
+        before = {name: await list_leftovers(node) for name, node in lab.nodes.items()}
+        await check_moment(lab, tmp_path)
+        await check_two_at_once(lab)
+        await check_a_paused_node(lab)
+        await check_failures(lab)
+        await check_a_cancelled_reader(lab)
+        await check_without_room(lab, small, tmp_path / "disk.raw")
+        assert {name: await list_leftovers(node) for name, node in lab.nodes.items()} == before
+        await check_a_death(lab)
+
+
+async def shell(node: Node, script: str) -> str:
+    result = await node.execute(("/bin/sh", "-c", script))
+    assert result.status == 0, result
+    return result.stdout.decode()
+
+
+async def list_leftovers(node: Node) -> object:
+    """Return what a cut could leave behind: block nodes, exports, jobs, files."""
+    queries = ("query-block-exports", "query-jobs", "query-block-jobs")
+    blocks = await node.qmp("query-named-block-nodes", flat=True)
+    names = sorted(block["node-name"] for block in cast("list[dict[str, str]]", blocks))
+    files = sorted(path.name for path in node.machine.folder.iterdir())
+    frozen = await shell(node, "[ ! -d /sys/fs/ext4 ] || { touch /frozen-not; sync; }")
+    return names, [await node.qmp(query) for query in queries], files, frozen
+
+
+async def read_disk(cut: MachineCut, target: Path) -> bytes:
+    """Copy the held disk, and return what is in a file of the file system on it."""
+    source = f"nbd+unix:///{cut.disks[0].name}?socket={cut.socket}"
+    await run(("qemu-img", "convert", "-f", "raw", "-O", "raw", source, str(target)))
+    table = (await run(("sfdisk", "--json", str(target)))).stdout.decode()
+    start = int(table.split('"root"')[0].rsplit('"start": ', 1)[1].split(",")[0]) * 512
+    words = ("debugfs", "-R", "cat /root/word", f"{target}?offset={start}")
+    return (await run(words)).stdout
+
+
+async def check_moment(lab: Lab, folder: Path) -> None:
+    """What is written before the moment is there, what comes after it is not, even over it."""
+    nodes = [lab["disk1"], lab["disk2"]]
+    for node in nodes:
+        await shell(node, "echo before >/root/word")
+    async with lab.open_cut(["disk1", "disk2", "memory"]) as cut:
+        assert [one.node for one in cut.machines] == ["disk1", "disk2", "memory"]
+        assert [one.frozen for one in cut.machines] == [1, 1, 0]
+        assert [len(one.disks) for one in cut.machines] == [1, 1, 0]
+        for node in nodes:
+            await shell(node, "echo after >/root/word; sync")
+            await shell(node, f"head -c {SIZE} /dev/urandom >/root/large; sync; rm /root/large")
+        for one in cut.machines[:2]:
+            assert await read_disk(one, folder / "disk.raw") == b"before\n"
+    assert await shell(nodes[0], "cat /root/word") == "after\n"
+
+
+async def check_two_at_once(lab: Lab) -> None:
+    async with lab.open_cut(["disk1"]):
+        with pytest.raises(MachineError, match="held by somebody else"):
+            async with lab.open_cut(["disk2", "disk1"]):
+                pass
+        # And the other one was let go.
+        async with lab.open_cut(["disk2"]):
+            pass
+
+
+async def check_a_paused_node(lab: Lab) -> None:
+    """A node that stood still before stands still after."""
+    node = lab["memory"]
+    await node.pause()
+    async with lab.open_cut(["memory", "disk1"]):
+        status = await node.qmp("query-status")
+        assert isinstance(status, dict)
+        assert not status["running"]
+    await node.resume()
+    await shell(node, "true")
+
+
+async def check_failures(lab: Lab) -> None:
+    with pytest.raises(UnknownNameError):
+        async with lab.open_cut(["disk1", "nobody"]):
+            pass
+    with pytest.raises(ZeroDivisionError):
+        async with lab.open_cut(["disk1"]):
+            raise ZeroDivisionError
+    # What QEMU refuses halfway is undone: a node of that name is in the way here.
+    node = lab["disk2"]
+    occupied = {"driver": "null-co", "node-name": "cut-access-disk0", "read-zeroes": True}
+    await node.qmp("blockdev-add", **occupied)
+    with pytest.raises(QMPCommandError):
+        async with lab.open_cut(["disk1", "disk2"]):
+            pass
+    await node.qmp("blockdev-del", **{"node-name": "cut-access-disk0"})
+    await shell(node, "touch /root/written; sync")
+
+
+async def check_a_cancelled_reader(lab: Lab) -> None:
+    with trio.move_on_after(0.5) as scope:
+        async with lab.open_cut(["disk1", "disk2"]):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def check_without_room(lab: Lab, small: Path, target: Path) -> None:
+    """When what is written over finds no room, reading fails and the guest does not notice."""
+    node = lab["disk1"]
+    await shell(node, f"head -c {SIZE} /dev/urandom >/root/large; sync")
+    async with open_cut([node.machine], [small]) as cut:
+        await shell(node, f"head -c {SIZE} /dev/zero 1<>/root/large; sync")
+        one = cut.machines[0]
+        source = f"nbd+unix:///{one.disks[0].name}?socket={one.socket}"
+        words = ("qemu-img", "convert", "-O", "raw", source, str(target))
+        assert (await run(words, check=False)).status != 0
+    await shell(node, "rm /root/large; sync")
+
+
+async def check_a_death(lab: Lab) -> None:
+    """A machine that dies meanwhile takes nothing else with it."""
+    async with lab.open_cut(["disk1", "disk2"]):
+        await lab["disk2"].crash()
+    await shell(lab["disk1"], "touch /root/written; sync")
