@@ -7,6 +7,7 @@ import socket
 import termios
 from array import array
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -286,19 +287,19 @@ async def test_a_server_that_dies_in_the_middle_is_an_error_for_all_that_wait(ke
 
 
 async def test_a_server_that_stops_listening_without_hanging_up_is_an_error() -> None:
-    done = trio.Event()
+    deaf, over = trio.Event(), trio.Event()
 
     async def serve(server: Server) -> None:
         server.stream.socket.shutdown(socket.SHUT_RD)
-        done.set()
-        await trio.sleep_forever()
+        deaf.set()
+        await over.wait()
 
-    with trio.move_on_after(20) as scope:
+    with trio.fail_after(20):
         async with open_disk(serve) as disk:
-            await done.wait()
+            await deaf.wait()
             with pytest.raises(NBDError, match="the connection broke: Broken pipe"):
                 await disk.read(0, 512)
-            scope.cancel()
+            over.set()
 
 
 @pytest.mark.parametrize("sent", [b"", b"NBDMAGIC", b"\x00" * 18, b"NBDMAGICIHAVEOPT\x00\x03"])
@@ -360,14 +361,24 @@ async def test_a_reply_to_a_cancelled_read_disturbs_nobody() -> None:
         assert await disk.read(512, 512) == bytes(512)
 
 
+def fill(connection: socket.socket) -> None:
+    """Send until the kernel takes no more, as nobody reads it."""
+    with suppress(BlockingIOError):
+        while True:
+            connection.send(b"x")
+
+
 async def test_a_server_that_takes_nothing_does_not_keep_a_cancelled_client() -> None:
     ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    with (
-        theirs,
-        trio.socket.from_stdlib_socket(ours) as connection,
-        trio.move_on_after(0.1) as scope,
-    ):
-        async with open_connection(connection, "", label="x"):
-            pass
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+    with trio.fail_after(20):
+        async with stream, trio.open_nursery() as nursery:
+            nursery.start_soon(Server(stream).negotiate)
+            with trio.socket.from_stdlib_socket(ours) as connection, trio.CancelScope() as scope:
+                async with open_connection(connection, "", label="x") as disk:
+                    fill(ours)
+                    async with trio.open_nursery() as readers:
+                        readers.start_soon(disk.read, 0, 512)
+                        await trio.testing.wait_all_tasks_blocked()
+                        scope.cancel()
     assert scope.cancelled_caught
