@@ -24,6 +24,7 @@ The class says whose matter it is, and that decides the exit code::
     ├── SandboxError                 4   the lab's namespaces, links or PID 1 failed
     │   └── WiringError                  a segment does not carry frames
     ├── ImageError                   4   an image could not be built or read
+    ├── NBDError                     4   a disk could not be read over NBD
     ├── MachineError                 4   a QEMU or its guest failed
     │   ├── LaunchError                  QEMU did not start
     │   ├── MachineDiedError             QEMU ended while it was needed
@@ -263,6 +264,36 @@ class WiringError(SandboxError):
 
 class ImageError(NetlabError):
     """An image could not be built, read or removed."""
+
+
+class NBDError(NetlabError):
+    """A disk could not be read over NBD: its server refuses, fails, sends nonsense or has ended.
+
+    Attributes:
+        export: The export, as in messages; empty when there is none yet.
+        offset: Which byte of the disk it is about, or None.
+        reason: The message without them.
+        errno: The server's number for it (not the host's; NBD has numbers of its own), or None
+            when the connection failed, and not a single request.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        export: str = "",
+        offset: int | None = None,
+        errno: int | None = None,
+        evidence: str | None = None,
+    ) -> None:
+        place = "" if offset is None else f"at byte {offset}: "
+        super().__init__(
+            f"NBD export {export}: {place}{message}" if export else message, evidence=evidence
+        )
+        self.reason = message
+        self.export = export
+        self.offset = offset
+        self.errno = errno
 
 
 class MachineError(NetlabError):

@@ -35,6 +35,7 @@ PACKAGES = {
     "mke2fs": "e2fsprogs",
     "mmd": "mtools",
     "qemu-img": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
     "tesseract": "tesseract-ocr",
