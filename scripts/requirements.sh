@@ -11,9 +11,11 @@ apt-get:apt
 dpkg-deb:dpkg
 '
 
-# Optional: reads text in pictures of screens. Tests try that.
+# Optional: reads text in pictures of screens, and archives that are compressed so. Tests try that.
 development='
 tesseract:tesseract-ocr
+lzop:lzop
+zstd:zstd
 '
 
 # Prints the packages of the programs that are missing, of the given pairs; fails when none is.

@@ -53,7 +53,7 @@ def test_what_only_tests_need_is_asked_for_only_with_them(tools: Path) -> None:
         check=False,
     )
     assert done.returncode == 3
-    assert done.stderr.endswith(" qemu-system-x86 qemu-utils tesseract-ocr\n")
+    assert done.stderr.endswith(" qemu-system-x86 qemu-utils tesseract-ocr lzop zstd\n")
 
 
 def test_nothing_to_do_goes_straight_to_netlab(tools: Path) -> None:

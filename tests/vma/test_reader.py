@@ -113,8 +113,12 @@ async def test_damaged_compression_says_where_and_leaves_nothing(
 ) -> None:
     noise = os.urandom(300_000)
     archive = make_archive({"drive-scsi0": noise})
-    tools = {"gz": "gzip", "bz2": "bzip2", "zst": "zstd", "lzo": "lzop"}
-    packed = (await run((tools[suffix], "-c"), stdin=archive)).stdout
+    packers = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstandard.compress}
+    packed = (
+        packers[suffix](archive)
+        if suffix in packers
+        else (await run(("lzop", "-c"), stdin=archive)).stdout
+    )
     for number, damaged in enumerate([
         packed[: len(packed) // 2],
         patch(packed, len(packed) // 2, bytes(2000)),
