@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from netlab.vma.format.extents import (
 )
 from netlab.vma.format.header import Config, Device, Header, build_header
 from netlab.vma.format.layout import CLUSTER, SECTOR, WRITTEN_SLOTS
+from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import Part, Sink, open_sink
 from netlab.vma.source import DiskSource, Range
 
@@ -34,13 +35,6 @@ _BUFFERS = 3
 
 _ZERO_GROUPS = 2048
 """Extents without data that are written at once: 1 MiB."""
-
-Progress = Callable[[int, int], None]
-"""Takes how many bytes of the disks are done, and of how many. Called from Trio's thread."""
-
-
-def ignore(_done: int, _total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import zstandard
 
 from netlab.errors import ArchiveError, StorageError, UnknownNameError, UsageError
 from netlab.process import run
-from netlab.vma import Range, open_archive, verify_archive
+from netlab.vma import Range, index, open_archive, verify_archive
 from netlab.vma.format.extents import build_extent, build_zero_extents
 from netlab.vma.format.header import build_header
 from netlab.vma.format.layout import BLOCK, CLUSTER, FULL
@@ -297,6 +297,41 @@ async def test_clusters_may_come_in_any_order(tmp_path: Path) -> None:
         assert [each.offset for each in [item async for item in disk.data_ranges()]] == [
             0, 58 * CLUSTER,
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("limited", [0, 1])
+async def test_clusters_that_are_too_scattered_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: int
+) -> None:
+    monkeypatch.setattr(index, "MAX_RUNS", 1)
+    (tmp_path / "a.vma").write_bytes(ARCHIVE)
+    async with open_archive(tmp_path / "a.vma") as archive:
+        with pytest.raises(ArchiveError, match="too scattered for"):
+            await (archive.map() if limited else archive.open_disk("drive-scsi0"))
+
+
+async def test_an_archive_that_changes_while_it_is_open_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.vma").write_bytes(ARCHIVE)
+    async with open_archive(tmp_path / "a.vma") as archive:
+        disk = await archive.open_disk("drive-virtio1")
+        part = memoryview(bytearray(BLOCK))
+        os.truncate(tmp_path / "a.vma", END - BLOCK)
+        await disk.read(0, part)
+        with pytest.raises(ArchiveError, match=f"byte {END - BLOCK}: the archive has become"):
+            await disk.read(99 * BLOCK, part)
+        other = make_archive(dict.fromkeys(DISKS, DISKS["drive-scsi0"]))
+        (tmp_path / "a.vma").write_bytes(patch(other, END - 410_112, EXTENTS[0][:512]))
+        with pytest.raises(ArchiveError, match="the archive has changed"):
+            await disk.read(0, part)
+
+
+async def test_what_is_behind_the_end_of_a_disk_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.vma").write_bytes(ARCHIVE)
+    async with open_archive(tmp_path / "a.vma") as archive:
+        disk = await archive.open_disk("drive-virtio1")
+        for offset in (-1, disk.size):
+            with pytest.raises(ValueError, match="are not in 409600 bytes"):
+                await disk.read(offset, memoryview(bytearray(1)))
 
 
 async def test_zeros_and_padding_that_are_stored_all_the_same_are_taken(tmp_path: Path) -> None:
