@@ -12,7 +12,7 @@ dpkg-deb:dpkg
 '
 
 # Optional, each asked for by what needs it; tests try all. Text in pictures of screens; the image of a
-# whole system; disks with a boot loader; firmware for UEFI.
+# whole system; disks with a boot loader; archives that are compressed so; firmware for UEFI.
 development='
 tesseract:tesseract-ocr
 mmdebstrap:mmdebstrap
@@ -20,6 +20,8 @@ fakeroot:fakeroot
 mke2fs:e2fsprogs
 mformat:mtools
 sfdisk:fdisk
+lzop:lzop
+zstd:zstd
 /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf
 '
 

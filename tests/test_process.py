@@ -62,6 +62,19 @@ async def test_a_program_that_ended_by_itself_is_left_in_peace() -> None:
     assert process.returncode == 0
 
 
+async def test_a_program_in_a_scope_has_the_streams_that_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"in")
+    with (tmp_path / "in").open() as given, (tmp_path / "out").open("w") as taken:
+        line = ["sh", "-c", "cat; echo err >&2"]
+        with (tmp_path / "err").open("w") as errors:
+            async with open_process(
+                line, stdin=given.fileno(), stdout=taken.fileno(), stderr=errors.fileno()
+            ) as process:
+                await process.wait()
+    assert (tmp_path / "out").read_bytes() == b"in"
+    assert (tmp_path / "err").read_bytes() == b"err\n"
+
+
 def test_a_detached_program_has_a_session_of_its_own(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with (tmp_path / "log").open("wb") as log:

@@ -27,8 +27,8 @@ from netlab.vma import (
 )
 from netlab.vma.blocking import explain
 from netlab.vma.format.layout import MAX_BLOB
+from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import open_sink
-from netlab.vma.writer import Progress, ignore
 
 _Result = TypeVar("_Result")
 

@@ -6,6 +6,7 @@ The road of an archive, in the order of the modules::
     blocking.py     work that waits, in threads that a cancellation wakes
     source.py       what disks are read from: sparse files, block devices, anything that can say
                     where its data are
+    progress.py     how far it is
     sink.py         where an archive is written: a file that appears when it is whole, a pipe
     compression.py  what stands between: by suffix
     writer.py       create_archive

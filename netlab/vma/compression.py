@@ -15,6 +15,8 @@ _PATTERN = re.compile(r"(zstd|gzip)(?::([0-9]+))?")
 _LEVELS = {"zstd": (3, 1, 19), "gzip": (6, 1, 9)}
 _SUFFIXES = {".zst": "zstd", ".gz": "gzip"}
 _CHUNK = 1 << 20
+"""Bytes that zstd hands out at once. With less, its threads pile up more than we take, and it needs
+twice the memory."""
 
 
 @dataclass(frozen=True, slots=True)

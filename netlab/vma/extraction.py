@@ -21,8 +21,8 @@ from netlab.vma.format.coverage import Coverage
 from netlab.vma.format.header import Config, Device, Header
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.format.placement import Placement, place
+from netlab.vma.progress import Progress
 from netlab.vma.stream import Stream
-from netlab.vma.writer import Progress
 
 _BUFFERS = 3
 """One that is filled, one that is written, one on its way."""

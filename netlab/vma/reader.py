@@ -14,9 +14,9 @@ from netlab.vma.format.header import Device, Header, parse_header, read_length
 from netlab.vma.format.layout import FIXED_HEADER
 from netlab.vma.format.problems import Report, naming, refuse
 from netlab.vma.index import DiskIndex, MapOfData, scan
+from netlab.vma.progress import Progress, ignore
 from netlab.vma.source import Range
 from netlab.vma.stream import Stream, open_stream
-from netlab.vma.writer import Progress, ignore
 
 
 class Archive:

@@ -89,6 +89,10 @@ class _File(_Descriptor):
         self._begun = 0
         self._requests, self._accepted = trio.open_memory_channel[tuple[int, int]](0)
 
+    async def write(self, parts: Sequence[Part]) -> None:
+        # A file is never waited for: nothing has to be woken.
+        await trio.to_thread.run_sync(self.push, parts)
+
     def push(self, parts: Sequence[Part]) -> None:
         """Write in the thread that calls."""
         super().push(parts)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 import trio
 
@@ -22,6 +22,8 @@ from netlab.vma.sink import STANDARD
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+_Result = TypeVar("_Result")
 
 _CHUNK = 1 << 20
 _MAX_WINDOW = 1 << 27
@@ -78,6 +80,14 @@ class Raw(io.RawIOBase):
             return os.preadv(self._descriptor, [buffer], offset)
 
 
+class Run(Protocol):
+    """Runs a function in a thread."""
+
+    async def __call__(self, function: Callable[[], _Result], /) -> _Result:
+        """Return what it returns."""
+        ...
+
+
 class Stream:
     """An archive's bytes in order. Its functions are called in a thread, by :meth:`run`.
 
@@ -94,7 +104,9 @@ class Stream:
     ) -> None:
         self.name = name
         self.position = 0
-        self.run = blocking.run
+        # A file is never waited for: nothing has to be woken.
+        seekable = raw.seekable_size is not None
+        self.run: Run = trio.to_thread.run_sync if seekable else blocking.run
         self.random_size = None if unpack else raw.seekable_size
         self._raw = raw
         self._unpack = unpack

@@ -10,9 +10,9 @@ from netlab.vma.format.coverage import Coverage
 from netlab.vma.format.header import Header
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.format.problems import Problem
+from netlab.vma.progress import Progress, ignore
 from netlab.vma.reader import read_header
 from netlab.vma.stream import Stream, open_stream
-from netlab.vma.writer import Progress, ignore
 
 MAX_PROBLEMS = 1000
 """Problems that are kept; of more, only how many."""

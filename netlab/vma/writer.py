@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,24 +23,21 @@ from netlab.vma.format.extents import (
 )
 from netlab.vma.format.header import Config, Device, Header, build_header
 from netlab.vma.format.layout import CLUSTER, SECTOR, WRITTEN_SLOTS
+from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import Part, Sink, open_sink
 from netlab.vma.source import DiskSource, Range
 
 _GROUP = WRITTEN_SLOTS * CLUSTER
 """Bytes of a disk that an extent lists."""
 
+_SHORT_HOLE = 128 << 10
+"""Bytes of a hole that is read with the data around it: that costs less than another turn."""
+
 _BUFFERS = 3
 """One that is filled, one that is written, one on its way."""
 
 _ZERO_GROUPS = 2048
 """Extents without data that are written at once: 1 MiB."""
-
-Progress = Callable[[int, int], None]
-"""Takes how many bytes of the disks are done, and of how many. Called from Trio's thread."""
-
-
-def ignore(_done: int, _total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +162,12 @@ async def _read_disk(
     """Yield all clusters of a disk in order."""
     done = 0
     async with aclosing(_find_groups(source)) as groups:
-        async for first, data in groups:
+        async for first, parts in groups:
             for zeros in _zero_groups(device.number, done, first):
                 yield zeros
             count = min(WRITTEN_SLOTS, device.clusters - first)
             buffer = await free.receive()
-            await _fill(source, first * CLUSTER, data, memoryview(buffer)[: count * CLUSTER])
+            await _fill(source, first * CLUSTER, parts, memoryview(buffer)[: count * CLUSTER])
             yield _Group(device.number, first, count, buffer)
             done = first + count
     for zeros in _zero_groups(device.number, done, device.clusters):
@@ -182,23 +179,33 @@ def _zero_groups(device: int, first: int, end: int) -> list[_Group]:
     return [_Group(device, start, min(step, end - start)) for start in range(first, end, step)]
 
 
-async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, Range]]:
-    """Yield the groups that have data: the first cluster, and from where to where data are."""
-    group: int | None = None
-    start = end = 0
+async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, list[Range]]]:
+    """Yield the groups that have data: the first cluster, and where data are in it."""
+    found: list[Range] = []
+    async with aclosing(_find_parts(source)) as parts:
+        async for part in parts:
+            if found and part.offset // _GROUP != found[0].offset // _GROUP:
+                yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
+                found = []
+            if found and part.offset - found[-1].end < _SHORT_HOLE:
+                part = Range(found[-1].offset, part.end - found.pop().offset)
+            found.append(part)
+    if found:
+        yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
+
+
+async def _find_parts(source: DiskSource) -> AsyncGenerator[Range]:
+    """Yield where a source has data, cut at the borders of groups."""
+    end = 0
     async with aclosing(source.data_ranges()) as ranges:
         async for each in ranges:
             _check(each, end, source)
-            offset = each.offset
-            while offset < each.end:
-                number = offset // _GROUP
-                if number != group:
-                    if group is not None:
-                        yield group * WRITTEN_SLOTS, Range(start, end - start)
-                    group, start = number, offset
-                end = offset = min(each.end, (number + 1) * _GROUP)
-    if group is not None:
-        yield group * WRITTEN_SLOTS, Range(start, end - start)
+            end = each.end
+            start = each.offset
+            while start < end:
+                border = min(end, (start // _GROUP + 1) * _GROUP)
+                yield Range(start, border - start)
+                start = border
 
 
 def _check(each: Range, end: int, source: DiskSource) -> None:
@@ -209,9 +216,12 @@ def _check(each: Range, end: int, source: DiskSource) -> None:
         )
 
 
-async def _fill(source: DiskSource, base: int, data: Range, buffer: memoryview) -> None:
+async def _fill(source: DiskSource, base: int, parts: Sequence[Range], buffer: memoryview) -> None:
     """Read a group; what is around its data are zeros."""
-    start, end = data.offset - base, data.end - base
-    buffer[:start] = bytes(start)
-    buffer[end:] = bytes(len(buffer) - end)
-    await source.read(data.offset, buffer[start:end])
+    done = 0
+    for part in parts:
+        start, end = part.offset - base, part.end - base
+        buffer[done:start] = bytes(start - done)
+        await source.read(part.offset, buffer[start:end])
+        done = end
+    buffer[done:] = bytes(len(buffer) - done)

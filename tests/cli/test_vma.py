@@ -196,6 +196,13 @@ def test_an_archive_without_such_a_disk_names_those_that_it_has(netlab: Shell) -
         assert "drive-scsi0, drive-virtio1" in done.stderr
 
 
+def test_a_missing_lzop_is_named_with_its_package(netlab: Shell) -> None:
+    (netlab.folder / "a.vma.lzo").write_bytes(b"")
+    done = netlab("vma", "list", "a.vma.lzo", PATH=str(netlab.folder))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "apt-get install --no-install-recommends lzop" in done.stderr
+
+
 def test_ctrl_c_leaves_nothing(netlab: Shell, archive: Path) -> None:
     reader, writer = os.pipe()
     os.write(writer, archive.read_bytes()[:20_000])
