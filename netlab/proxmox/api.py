@@ -178,7 +178,7 @@ class Api:
 
     async def _wait(self, call: Call, task: str) -> None:
         """Wait until a task has ended; Proxmox tells nobody, so it is asked, ever more rarely."""
-        node, name = task.split(":")[1], quote(task, safe="")
+        node, name = quote(task.split(":")[1], safe=""), quote(task, safe="")
         path = f"/nodes/{node}/tasks/{name}"
         try:
             await self._watch(call, path)
@@ -212,7 +212,8 @@ class Api:
                 parameters=(("limit", str(LOG_LINES)),),
             )
         )
-        lines = "\n".join(str(one.get("t", "")) for one in map(_record, cast("list[object]", log)))
+        entries = cast("list[object]", log) if isinstance(log, list) else []
+        lines = "\n".join(str(one.get("t", "")) for one in map(_record, entries))
         raise ProxmoxTaskError(f"cannot {call.about}: {result}", evidence=lines)
 
 

@@ -33,6 +33,8 @@ _GIVEN = {
     "acpi": r"1",
     "agent": r"(enabled=)?1(,.*)?",
     "bios": r"seabios",
+    # What a lab takes under KVM, and under TCG.
+    "cpu": r"(cputype=)?(host|max)",
     "machine": r"q35",
     # About the machine's past, and renewed with every restore.
     "meta": r".*",

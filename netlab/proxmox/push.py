@@ -21,6 +21,7 @@ from netlab.errors import NetlabError, ProxmoxError, ProxmoxTaskError
 from netlab.proxmox.api import Api, Host, open_api
 from netlab.proxmox.calls import Call, PushOptions, PushPlan, Upload, plan_push
 from netlab.proxmox.configuration import Configuration
+from netlab.proxmox.formats import VMID
 from netlab.proxmox.recipe import ZONE
 from netlab.proxmox.undo import (
     MACHINES,
@@ -37,6 +38,8 @@ UNDO_TIMEOUT = 120.0
 _UNKNOWN = "SHA256"
 """A digest's place in a dry run, in which no disk is read."""
 
+
+_NEXT = Call(about="ask for a free number", method="GET", path="/cluster/nextid")
 
 _CONTENT = 3
 """Which of a plan's looks lists the uploads."""
@@ -103,6 +106,22 @@ def dry_run(
     """
     uploads = tuple(Upload(one.drive, str(one.path), _UNKNOWN) for one in sources)
     return tuple(plan_push(configuration, uploads, options))
+
+
+async def find_vmid(host: Host) -> int:
+    """Return the lowest number that no machine of a cluster has at the moment.
+
+    Args:
+        host: A host of the cluster.
+
+    Raises:
+        ProxmoxError: It refuses, or does not answer.
+    """
+    async with open_api(host) as api:
+        answer = str(await api.call(_NEXT))
+    if VMID.mistakes(answer):
+        raise ProxmoxError(f"{host.address} says that {answer[:80]!r} is free: no number")
+    return int(answer)
 
 
 async def push(
@@ -346,7 +365,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _lacks(storage: str, status: object, content: str) -> list[str]:
-    found = cast("dict[str, Any]", status)
+    found = cast("dict[str, Any]", status) if isinstance(status, dict) else {}
     if not found.get("active", 1):
         return [f"the storage {storage} is not active"]
     if content not in str(found.get("content", "")).split(","):
@@ -359,4 +378,5 @@ def _names(listing: object) -> set[str]:
 
 
 def _records(listing: object) -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", listing)
+    elements = cast("list[object]", listing) if isinstance(listing, list) else []
+    return [cast("dict[str, Any]", element) for element in elements if isinstance(element, dict)]

@@ -22,7 +22,7 @@ from netlab.proxmox.calls import Call, PushOptions, Upload, VirtualNetwork, plan
 from netlab.proxmox.configuration import Configuration, make_configuration
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure
 from netlab.proxmox.networks import Network
-from netlab.proxmox.push import Progress, Pushed, Source, dry_run, push
+from netlab.proxmox.push import Progress, Pushed, Source, dry_run, find_vmid, push
 from netlab.proxmox.undo import (
     MACHINES,
     ROLLBACK,
@@ -246,6 +246,44 @@ async def test_a_push_that_is_cancelled_is_taken_back_whenever_that_is(
     assert scope.cancelled_caught
     assert_nothing_is_left(serving)
     assert not flat_copies(tmp_path)
+
+
+async def test_a_machine_whose_creation_nobody_confirmed_is_looked_for_and_removed(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    network = serving.inside.network
+
+    def report(progress: Progress) -> None:
+        # The answer is lost, and with it whether the host has begun.
+        lost = progress.about.startswith("create the machine")
+        network["drop_rate"] = 1.0 if lost else 0.0
+        if progress.about.startswith("look at the machines"):
+            serving.inside.add_vm(9001, "a", config={"tags": "lab-pair;netlab"})
+
+    with pytest.raises(ProxmoxError, match="does not answer") as caught:
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    assert caught.value.status == 0
+    assert_nothing_is_left(serving)
+
+
+async def test_what_cannot_be_taken_back_is_told_with_the_failure(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    def report(progress: Progress) -> None:
+        if progress.about.startswith("start the machine"):
+            serving.inside.network["drop_rate"] = 1.0
+
+    with pytest.raises(ProxmoxError, match="cannot start the machine") as caught:
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    lines = (caught.value.evidence or "").splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("could not be taken back: cannot ") for line in lines)
+
+
+async def test_a_number_that_is_free_is_found(serving: Serving) -> None:
+    assert await find_vmid(serving.host) == 100
+    serving.inside.add_vm(100, "a")
+    assert await find_vmid(serving.host) == 101
 
 
 async def test_a_machine_of_somebody_else_is_never_touched(
