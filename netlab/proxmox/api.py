@@ -33,6 +33,9 @@ CHUNK = 1024 * 1024
 CONNECT_TIMEOUT = 30.0
 """Seconds in which a host has to take a connection; everything else is the caller's deadline."""
 
+START_TIMEOUT = 60.0
+"""Seconds in which a host has to say which task it has started."""
+
 LOG_LINES = 1000
 """Most lines of a failed task's log that are shown."""
 
@@ -120,12 +123,23 @@ class Api:
             ProxmoxError: The host refuses, or does not answer.
         """
         parameters = [*call.parameters, *([("lock-token", lock)] if call.locked and lock else [])]
-        answer = await self._send(call, parameters, sent)
+        if call.task and not call.file:
+            answer = await self._start(call, parameters)
+        else:
+            answer = await self._send(call, parameters, sent)
         data = _read(call, answer)
         # Some calls start a task only where there is something to do.
         if call.task and isinstance(data, str) and data.startswith("UPID:"):
             await self._wait(call, data)
         return data
+
+    async def _start(self, call: Call, parameters: list[tuple[str, str]]) -> httpx.Response:
+        """Start a task; who is cancelled meanwhile still learns which it is, to stop it."""
+        with trio.move_on_after(START_TIMEOUT, shield=True):
+            return await self._send(call, parameters, None)
+        raise ProxmoxError(
+            f"cannot {call.about}: {self._name} does not answer within {START_TIMEOUT:g} s"
+        )
 
     async def _send(
         self,

@@ -248,6 +248,25 @@ async def test_a_push_that_is_cancelled_is_taken_back_whenever_that_is(
     assert not flat_copies(tmp_path)
 
 
+async def test_a_push_that_is_cancelled_before_the_host_has_answered_is_taken_back(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    inside = serving.inside
+    inside.time_scale = 1
+    with trio.CancelScope() as scope:
+
+        def report(progress: Progress) -> None:
+            begun = progress.about.startswith("create the machine")
+            inside.network["latency"] = 0.5 if begun else 0
+            if begun:
+                scope.deadline = trio.current_time() + 0.1
+
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    assert scope.cancelled_caught
+    assert ("POST", "/api2/json/nodes/pve1/qemu") in serving.calls()
+    assert_nothing_is_left(serving)
+
+
 async def test_a_machine_whose_creation_nobody_confirmed_is_looked_for_and_removed(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
