@@ -35,6 +35,7 @@ TAG = "netlab"
 """The tag of every machine that comes from netlab; no other is ever touched there."""
 
 _UNITS = (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
+_LONGEST_NAME = 80
 _CARDS = RULES["net"].count or 0
 
 
@@ -278,7 +279,10 @@ def _description(plan: Plan, node: NodePlan) -> str:
 
 
 def _describe(interface: InterfacePlan) -> str:
-    return f"{interface.name}: {', '.join((interface.segment, *interface.addresses))}"
+    # A segment is called by all its ends, which can be hundreds.
+    name = interface.segment
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return f"{interface.name}: {', '.join((short, *interface.addresses))}"
 
 
 def write_size(size: int) -> str:

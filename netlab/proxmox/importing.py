@@ -33,6 +33,8 @@ _GIVEN = {
     "acpi": r"1",
     "agent": r"(enabled=)?1(,.*)?",
     "bios": r"seabios",
+    # What a lab takes under KVM, and under TCG.
+    "cpu": r"(cputype=)?(host|max)",
     "machine": r"q35",
     # About the machine's past, and renewed with every restore.
     "meta": r".*",
@@ -89,8 +91,10 @@ class Imported:
     @property
     def text(self) -> str:
         """The topology as text; a comment says where it comes from and what it lacks."""
-        comment = ["Made by netlab from machines of Proxmox.", "", "Segments:"]
-        comment += (f"  vlan {vlan}: {network}" for vlan, network in self.networks.items())
+        comment = ["Made by netlab from machines of Proxmox."]
+        if self.networks:
+            segments = (f"  vlan {vlan}: {network}" for vlan, network in self.networks.items())
+            comment += ["", "Segments:", *segments]
         if self.left_out:
             comment += ["", "Left out:", *(f"  {each}" for each in self.left_out)]
         return dumps(dict(self.value), comment="\n".join(comment))
@@ -239,6 +243,9 @@ def _left_out(archive: Archive) -> Iterator[Mistake]:
     if re.fullmatch(_GIVEN["agent"], configuration.get("agent") or "") is None:
         message = "the machine has no guest agent, by which a lab gives names and addresses"
         yield Mistake(configuration.file, 0, 0, "agent", message)
+    if configuration.get("machine") is None and "machine" not in archive.told:
+        # Proxmox's default is another than ours.
+        yield Mistake(configuration.file, 0, 0, "machine", "it is pc there, and q35 in a lab")
     for entry in configuration.entries:
         if entry.key in archive.told or _is_said(entry):
             continue

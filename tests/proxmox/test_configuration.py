@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netlab.errors import ConfigurationError
@@ -17,7 +17,7 @@ from netlab.proxmox.configuration import (
     write_properties,
 )
 from netlab.proxmox.rules import check
-from tests.proxmox.strategies import DESCRIPTIONS, configurations
+from tests.proxmox.strategies import DESCRIPTIONS, configurations, likely_configurations
 
 BACKUP = """#Web server%3A 100%25 gr%C3%BCn
 #
@@ -80,7 +80,8 @@ def test_every_line_that_cannot_be_read_is_told_at_once() -> None:
     assert caught.value.exit_code == 2
 
 
-@given(configurations())
+@given(configurations() | likely_configurations())
+@settings(deadline=None)
 def test_what_passes_the_rules_is_read_as_it_was_written(configuration: Configuration) -> None:
     if not check(configuration):
         assert parse(write(configuration)) == configuration

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from netlab.errors import ConfigurationError, UsageError
 from netlab.plan.model import Plan
+from netlab.plan.resolve import resolve
 from netlab.proxmox.configuration import parse, write
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
 from netlab.proxmox.networks import Network, assign_networks, parse_mapping
 from netlab.proxmox.recipe import Member, write_manifest, write_recipe
+from netlab.topology.load import loads
 from tests.plan.conftest import Lab, labs
 from tests.proxmox.facts import RESTORED_DRIVE, RESTORED_MAP, broken_rules
 from tests.proxmox.plans import pair, wide
@@ -138,6 +140,16 @@ def test_the_thirty_third_network_card_is_a_mistake_and_the_thirty_second_is_not
         "a: interfaces: 33 interfaces, and a machine on Proxmox takes 32 (use VLANs on fewer "
         "interfaces, or more nodes)"
     ]
+
+
+def test_a_segment_of_hundreds_leaves_room_in_the_notes() -> None:
+    ends = "\n".join(
+        f"  - {{endpoints: ['n[1-200]:e{number}'], addresses: none}}" for number in range(32)
+    )
+    plan = resolve(loads(f'name: large\nnodes: {{"n[1-200]": {{id: 1}}}}\nlinks:\n{ends}\n'))
+    description = configure(plan, plan.nodes[0], OPTIONS).description
+    assert "e31: n1:e31--n2:e31" in description
+    assert len(description) < 8192
 
 
 def test_a_machine_without_a_disk_is_a_mistake() -> None:

@@ -17,7 +17,7 @@ from netlab.proxmox.importing import Archive, Device, make_topology
 from netlab.topology.load import loads
 from tests.plan.conftest import Lab, labs
 from tests.proxmox.plans import pair
-from tests.proxmox.strategies import configurations
+from tests.proxmox.strategies import configurations, likely_configurations
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -105,6 +105,17 @@ def test_what_the_node_boots_from_is_put_in_and_no_longer_listed() -> None:
     assert told.told <= before
 
 
+def test_what_a_machine_is_by_default_there_and_not_here_is_listed() -> None:
+    def listed(text: str, *told: str) -> list[str]:
+        archive = Archive(configuration=parse(text), told=frozenset(told))
+        return [mistake.path for mistake in make_topology([archive], name="x").left_out]
+
+    assert listed("cores: 1\n") == ["agent", "machine"]
+    assert listed("agent: 1\nmachine: q35\n") == []
+    assert listed("agent: 1\n", "machine") == []
+    assert listed("agent: 0\nmachine: pc\n") == ["agent", "agent", "machine"]
+
+
 def test_a_lab_that_went_to_proxmox_comes_back_with_the_same_wiring() -> None:
     plan = pair()
     back = round_trip(plan)
@@ -159,7 +170,7 @@ def test_what_has_to_be_understood_and_cannot_be_is_told_with_its_line() -> None
     ]
 
 
-@given(configurations())
+@given(configurations() | likely_configurations())
 @settings(deadline=None)
 def test_any_configuration_is_a_topology_or_a_list_of_mistakes(
     configuration: Configuration,

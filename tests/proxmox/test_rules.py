@@ -11,15 +11,15 @@ from netlab.proxmox.configuration import Configuration, DriveMap, make_configura
 from netlab.proxmox.rules import check
 from netlab.proxmox.schema import CPUS, DRIVES, NET_MODELS, RULES, find_rule, is_drive
 from tests.proxmox.facts import RESTORED_DRIVE, RESTORED_MAP, broken_rules, complain
-from tests.proxmox.strategies import configurations
+from tests.proxmox.strategies import configurations, likely_configurations
 
 
 def complaints(text: str) -> list[str]:
     return [str(mistake).partition(":")[2].strip() for mistake in check(parse(text))]
 
 
-@given(configurations())
-@settings(max_examples=400, deadline=None)
+@given(configurations() | likely_configurations())
+@settings(max_examples=600, deadline=None)
 def test_what_passes_breaks_no_rule_of_an_independent_table_or_of_the_api(
     configuration: Configuration,
 ) -> None:
@@ -30,6 +30,27 @@ def test_what_passes_breaks_no_rule_of_an_independent_table_or_of_the_api(
         key = line.partition(":")[0]
         assert RESTORED_DRIVE.match(line) or not is_drive(key)
         assert RESTORED_MAP.match(line) or not line.startswith("#qmdump#")
+
+
+def test_the_configurations_made_by_chance_are_good_ones_and_bad_ones_of_every_setting() -> None:
+    good: set[str] = set()
+    bad: set[str] = set()
+
+    @given(likely_configurations())
+    @settings(max_examples=1500, deadline=None, database=None, derandomize=True)
+    def collect(configuration: Configuration) -> None:
+        wrong = {mistake.path.partition(".")[0] for mistake in check(configuration)}
+        for entry in configuration.entries:
+            name = entry.key if entry.key in RULES else re.sub("[0-9]+$", "", entry.key)
+            if entry.key in wrong:
+                bad.add(name)
+            elif not wrong:
+                good.add(name)
+
+    collect()
+    # Any text is an argument of QEMU's, but for a second line.
+    assert good == set(RULES)
+    assert bad >= set(RULES) - {"args"}
 
 
 GOOD = {

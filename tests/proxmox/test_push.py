@@ -1,0 +1,448 @@
+"""Machines on their way to Proxmox, and what is left when it fails: nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import trio
+
+from netlab.errors import (
+    ConfigurationError,
+    NetlabError,
+    ProgramError,
+    ProxmoxError,
+    ProxmoxTaskError,
+)
+from netlab.proxmox.calls import Call, PushOptions, Upload, VirtualNetwork, plan_push
+from netlab.proxmox.configuration import Configuration, make_configuration
+from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure
+from netlab.proxmox.networks import Network
+from netlab.proxmox.push import Progress, Pushed, Source, dry_run, find_vmid, push
+from netlab.proxmox.undo import (
+    MACHINES,
+    ROLLBACK,
+    remove_machine,
+    remove_network,
+    remove_zone,
+    stop_machine,
+    stop_task,
+)
+from tests.proxmox.conftest import Serving
+from tests.proxmox.facts import complain
+from tests.proxmox.plans import pair
+
+GOLDEN = Path(__file__).parent / "golden"
+OPTIONS = PushOptions(
+    node="pve1",
+    vmid=9001,
+    storage="local-lvm",
+    import_storage="local",
+    networks=(VirtualNetwork("lan7", "vlan7"), VirtualNetwork("cable", "a:cable--b:cable")),
+    start=True,
+)
+CONFIGURATION = configure(
+    pair(),
+    pair().node("a"),
+    ExportOptions(
+        vmid=9001,
+        disks=(Disk(drive="scsi0", size=1 << 20),),
+        efi=EfiVariables(size=540_672),
+        mapping=(("vlan7", Network("lan7")), ("a:cable--b:cable", Network("cable"))),
+        description="notes: 100 %\nsecond",
+    ),
+)
+
+
+def flat_copies(folder: Path) -> list[Path]:
+    return list(folder.glob("*.flat"))
+
+
+def damaged(_: Path) -> str:
+    return "f" * 64
+
+
+def image(*arguments: str) -> None:
+    subprocess.run(["qemu-img", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> tuple[Source, ...]:
+    """A disk that is an overlay over another, and variables of a firmware."""
+    base, overlay, variables = (tmp_path / name for name in ("base", "over,lay", "variables"))
+    base.write_bytes(b"content of the disk".ljust(1 << 20, b"\0"))
+    image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(overlay))
+    variables.write_bytes(b"v" * 540_672)
+    return Source("scsi0", overlay, "qcow2"), Source("efidisk0", variables, "raw")
+
+
+@pytest.fixture
+def make(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> Callable[[], Awaitable[Pushed]]:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+
+    async def run() -> Pushed:
+        try:
+            return await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=folder)
+        finally:
+            assert not flat_copies(folder)
+
+    return run
+
+
+def assert_nothing_is_left(serving: Serving) -> None:
+    inside = serving.inside
+    assert not serving.tags()
+    assert not inside.storages["local"].get("volumes")
+    assert not inside.storages["local-lvm"].get("volumes")
+    assert inside.sdn == inside.pending == {"zones": {}, "vnets": {}}
+    assert inside.lock == ""
+
+
+async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    pushed = await push(
+        CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=seen.append
+    )
+    assert (pushed.vmid, pushed.networks, pushed.left) == (9001, ("lan7", "cable"), ())
+    inside = serving.inside
+    (machine,) = inside.vms
+    config = machine.config
+    assert (machine.status, machine.name) == ("running", "a")
+    assert config["tags"] == "lab-pair;netlab"
+    assert config["description"] == "notes: 100 %\nsecond"
+    assert config["net0"].startswith("virtio=02:4C:85:02:18:54,bridge=lan7")
+    assert config["scsi0"].startswith("local-lvm:vm-9001-disk-1,discard=on,iothread=1")
+    assert config["efidisk0"] == (
+        "local-lvm:vm-9001-disk-0,efitype=4m,pre-enrolled-keys=0,size=528K"
+    )
+    assert inside.sdn["vnets"]["cable"] == {"zone": "netlab", "alias": "a:cable--b:cable"}
+    # What waited for the import is gone, what was imported is the whole disk without its base.
+    assert not inside.storages["local"]["volumes"]
+    assert inside.contents["netlab-9001-efidisk0.raw"] == b"v" * 540_672
+    flat = tmp_path / "flat.qcow2"
+    flat.write_bytes(inside.contents["netlab-9001-scsi0.qcow2"])
+    image("convert", "-f", "qcow2", "-O", "raw", str(flat), str(tmp_path / "raw"))
+    assert (tmp_path / "raw").read_bytes() == (tmp_path / "base").read_bytes()
+    assert any(one.about == "upload scsi0" and 0 < one.done == one.size for one in seen)
+
+
+async def test_the_calls_are_those_of_the_dry_run_in_its_order(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path)
+    planned = [
+        (call.method, f"/api2/json{call.path}") for call in dry_run(CONFIGURATION, sources, OPTIONS)
+    ]
+    assert [(method, unquote(path)) for method, path in serving.calls()] == [
+        (method, unquote(path)) for method, path in planned
+    ]
+
+
+def test_a_dry_run_prints_every_call(golden: Callable[[Path, str], None]) -> None:
+    sources = (Source("scsi0", Path("a b.qcow2"), "qcow2"), Source("efidisk0", Path("vars"), "raw"))
+    lines = map(str, dry_run(CONFIGURATION, sources, OPTIONS))
+    golden(GOLDEN / "push.txt", "".join(f"{line}\n" for line in lines))
+
+
+def test_every_call_is_one_of_the_api_with_parameters_that_it_takes() -> None:
+    uploads = (Upload("scsi0", "/x", "0" * 64), Upload("efidisk0", "/y", "0" * 64))
+    calls = [
+        *plan_push(CONFIGURATION, uploads, OPTIONS),
+        MACHINES,
+        ROLLBACK,
+        remove_machine(OPTIONS),
+        remove_network("lan7"),
+        remove_zone(),
+        stop_machine(OPTIONS),
+        stop_task("pve1", "UPID%3Apve1%3A1"),
+    ]
+    assert {str(call): complaints(call) for call in calls if complaints(call)} == {}
+    # And the check itself finds what is wrong.
+    wrong = Call(about="", method="POST", path="/cluster/sdn/vnets", parameters=(("vnet", "x"),))
+    assert complaints(wrong)
+
+
+def complaints(call: Call) -> dict[str, str]:
+    lock = {"lock-token": "a"} if call.locked else {}
+    path = "/".join(unquote(part).replace("/", "_") for part in call.path.split("/"))
+    return complain(call.method, path, {**dict(call.parameters), **lock})
+
+
+async def test_networks_that_are_there_are_used_and_stay(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    serving.inside.bridges += ["lan7", "cable"]
+    pushed = await make()
+    assert pushed.networks == ()
+    assert ("POST", "/api2/json/cluster/sdn/lock") not in serving.calls()
+
+
+FAILURES = {
+    "an upload that arrives damaged": ("upload", "checksum mismatch"),
+    "a machine that cannot be created": ("create", "no space left"),
+    "a machine that does not start": ("start", "no such bridge"),
+    "networks that cannot be put to work": ("apply", "ifreload failed"),
+    "a network that is refused": ("vnet", "refused"),
+    "an upload that is refused": ("right", "refused"),
+}
+
+
+@pytest.mark.parametrize("step", [step for step, _ in FAILURES.values()], ids=list(FAILURES))
+async def test_what_a_failed_push_made_is_taken_back(
+    step: str,
+    serving: Serving,
+    make: Callable[[], Awaitable[Pushed]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside = serving.inside
+    if step == "upload":
+        monkeypatch.setattr("netlab.proxmox.push._digest", damaged)
+    elif step == "create":
+        inside.storages["local-lvm"]["avail"] = 1
+    elif step == "start":
+        inside.failures[("POST", "/nodes/{node}/qemu/{vmid}/status/start")] = {
+            "status": 500, "message": "no such bridge", "times": 1, "error": None, "html": False,
+        }  # fmt: skip
+    elif step == "apply":
+        inside.apply_error = "ifreload failed"
+    else:
+        path = "/cluster/sdn/vnets" if step == "vnet" else "/storage/local/upload"
+        inside.failures[("POST", path)] = {
+            "status": 403, "message": "refused", "times": 1, "error": None, "html": False,
+        }  # fmt: skip
+    with pytest.raises(ProxmoxError):
+        await make()
+    inside.apply_error = ""
+    assert_nothing_is_left(serving)
+
+
+STEPS = (
+    "make a flat copy of efidisk0", "look whether 9001", "look which zones", "lock the virtual",
+    "make the network cable", "put the networks", "upload scsi0", "upload efidisk0", "create the",
+    "remove the upload netlab-9001-efidisk0", "start the machine",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_push_that_is_cancelled_is_taken_back_whenever_that_is(
+    step: str, serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    with trio.CancelScope() as scope:
+
+        def report(progress: Progress) -> None:
+            if progress.about.startswith(step):
+                scope.cancel()
+
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    assert scope.cancelled_caught
+    assert_nothing_is_left(serving)
+    assert not flat_copies(tmp_path)
+
+
+async def test_a_push_that_is_cancelled_before_the_host_has_answered_is_taken_back(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    inside = serving.inside
+    inside.time_scale = 1
+    with trio.CancelScope() as scope:
+
+        def report(progress: Progress) -> None:
+            begun = progress.about.startswith("create the machine")
+            inside.network["latency"] = 0.5 if begun else 0
+            if begun:
+                scope.deadline = trio.current_time() + 0.1
+
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    assert scope.cancelled_caught
+    assert ("POST", "/api2/json/nodes/pve1/qemu") in serving.calls()
+    assert_nothing_is_left(serving)
+
+
+async def test_a_machine_whose_creation_nobody_confirmed_is_looked_for_and_removed(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    network = serving.inside.network
+
+    def report(progress: Progress) -> None:
+        # The answer is lost, and with it whether the host has begun.
+        lost = progress.about.startswith("create the machine")
+        network["drop_rate"] = 1.0 if lost else 0.0
+        if progress.about.startswith("look at the machines"):
+            serving.inside.add_vm(9001, "a", config={"tags": "lab-pair;netlab"})
+
+    with pytest.raises(ProxmoxError, match="does not answer") as caught:
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    assert caught.value.status == 0
+    assert_nothing_is_left(serving)
+
+
+async def test_what_cannot_be_taken_back_is_told_with_the_failure(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    def report(progress: Progress) -> None:
+        if progress.about.startswith("start the machine"):
+            serving.inside.network["drop_rate"] = 1.0
+
+    with pytest.raises(ProxmoxError, match="cannot start the machine") as caught:
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    lines = (caught.value.evidence or "").splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("could not be taken back: cannot ") for line in lines)
+
+
+async def test_a_number_that_is_free_is_found(serving: Serving) -> None:
+    assert await find_vmid(serving.host) == 100
+    serving.inside.add_vm(100, "a")
+    assert await find_vmid(serving.host) == 101
+
+
+async def test_a_machine_of_somebody_else_is_never_touched(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    serving.inside.add_vm(9001, "theirs", config={"tags": "production"})
+    with pytest.raises(ProxmoxError, match="look whether 9001 is free") as caught:
+        await make()
+    assert "9001" in (caught.value.evidence or caught.value.message)
+    assert serving.tags() == {9001: "production"}
+    assert all(method == "GET" for method, _ in serving.calls())
+
+
+async def test_a_machine_that_takes_the_number_meanwhile_is_left_alone(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    def report(progress: Progress) -> None:
+        if progress.about.startswith("create the machine"):
+            serving.inside.add_vm(9001, "theirs", config={"tags": "netlab;lab-pair"})
+
+    with pytest.raises(ProxmoxError, match="already exists"):
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    # Not even one that has our tags: it was refused, so it is not ours.
+    assert serving.tags() == {9001: "netlab;lab-pair"}
+
+
+async def test_a_machine_whose_tags_somebody_took_is_left_alone_and_told(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    def report(progress: Progress) -> None:
+        if progress.about.startswith("start the machine"):
+            (machine,) = serving.inside.vms
+            machine.config["tags"] = "netlab"
+            machine.start_error = "broken"
+
+    with pytest.raises(ProxmoxTaskError) as caught:
+        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+    assert "could not be taken back: the machine 9001 has not its tags" in (
+        caught.value.evidence or ""
+    )
+    assert serving.tags() == {9001: "netlab"}
+
+
+async def test_what_the_host_lacks_is_told_at_once_before_anything_is_changed(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    inside = serving.inside
+    inside.bridges = []
+    inside.storages["local"]["content"] = "iso"
+    inside.storages["local-lvm"]["content"] = "rootdir"
+    with pytest.raises(ProxmoxError, match="pve1 cannot take the machine") as caught:
+        await make()
+    assert (caught.value.evidence or "").splitlines() == [
+        "the storage local-lvm does not take content of type images",
+        "the storage local does not take content of type import",
+        "there is no bridge vmbr0",
+    ]
+    assert all(method == "GET" for method, _ in serving.calls())
+
+
+async def test_an_upload_that_is_there_already_is_not_written_over(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    volumes = {"import/netlab-9001-scsi0.qcow2": {"content": "import", "size": 1}}
+    serving.inside.storages["local"]["volumes"] = volumes
+    with pytest.raises(ProxmoxError, match=r"netlab-9001-scsi0\.qcow2 is there already"):
+        await make()
+    assert list(serving.inside.storages["local"]["volumes"]) == ["import/netlab-9001-scsi0.qcow2"]
+
+
+async def test_an_upload_that_cannot_be_removed_is_told_and_the_machine_stays(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    def report(progress: Progress) -> None:
+        if progress.about.startswith("create the machine"):
+            for volume in serving.inside.storages["local"]["volumes"].values():
+                volume["protected"] = True
+
+    pushed = await push(
+        CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report
+    )
+    assert len(pushed.left) == 2
+    assert "cannot remove the upload netlab-9001-scsi0.qcow2" in pushed.left[0]
+    assert serving.tags() == {9001: "lab-pair;netlab"}
+
+
+def changed(*settings: tuple[str, str]) -> Configuration:
+    old = [(entry.key, entry.value) for entry in CONFIGURATION.entries]
+    return make_configuration([*old, *settings])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [("args", "-S"), ("arch", "aarch64"), ("serial1", "/dev/ttyS0")],
+    ids=lambda setting: setting[0],
+)
+async def test_what_a_token_may_not_set_is_refused_before_the_first_call(
+    setting: tuple[str, str], serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="only by root"):
+        await push(changed(setting), sources, serving.host, OPTIONS, folder=tmp_path)
+    assert serving.inside.requests == []
+
+
+async def test_what_the_tables_call_roots_is_roots_for_the_host_as_well(serving: Serving) -> None:
+    from netlab.proxmox.calls import _RENEWED, _TOKEN_KEYS
+    from netlab.proxmox.schema import RULES
+
+    private = {key for key in RULES if serving.inside._config_priv(key) == "root"}
+    numbered = {key for key in private if RULES[key].count is not None}
+    assert private - numbered == {"arch", "args", *_RENEWED}
+    assert not _TOKEN_KEYS & private
+
+
+def test_everything_that_is_wrong_with_a_push_is_told_at_once() -> None:
+    options = replace(
+        OPTIONS,
+        node="pve 1",
+        vmid=1,
+        storage="-",
+        import_storage="a/b",
+        networks=(VirtualNetwork("much-too-long", ""),),
+    )
+    sources = (Source("scsi1", Path("x"), "raw"),)
+    untagged = make_configuration([
+        (entry.key, entry.value) for entry in CONFIGURATION.entries if entry.key != "tags"
+    ])
+    with pytest.raises(ConfigurationError) as caught:
+        dry_run(untagged, sources, options)
+    assert [mistake.path for mistake in caught.value.mistakes] == [
+        "efidisk0", "import-storage", "networks", "node", "scsi0", "scsi1", "storage", "tags",
+        "vmid",
+    ]  # fmt: skip
+
+
+async def test_a_disk_that_cannot_be_read_fails_before_the_host_is_asked_for_anything(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    broken = (replace(sources[1], drive="scsi0", format="qcow2"), sources[1])
+    with pytest.raises(ProgramError, match="qemu-img") as caught:
+        await push(CONFIGURATION, broken, serving.host, OPTIONS, folder=tmp_path)
+    assert isinstance(caught.value, NetlabError)
+    assert serving.calls() == []
