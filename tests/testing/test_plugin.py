@@ -69,6 +69,8 @@ async def test_green(lab, plan, topology):
 async def test_red(lab):
     await lab["a"].succeed("ip addr add 192.168.77.7/24 dev eth1")
     async with lab.link("a", "b").down():
+        # The guest's kernel tells such news at most once a second.
+        await lab["a"].wait_until_succeeds("ip link show dev eth1 | grep NO-CARRIER")
         await lab["a"].succeed("echo why >&2; exit 3")
 
 async def test_parts(lab):
