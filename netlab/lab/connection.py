@@ -11,10 +11,13 @@ import httpx
 from httpx_ws import AsyncWebSocketSession, HTTPXWSException, WebSocketDisconnect, aconnect_ws
 from wsproto.events import BytesMessage, Event, TextMessage
 
-from netlab.errors import ControlError
+from netlab.errors import ControlError, NotReadyError
 from netlab.lab.folders import LabFolders
 from netlab.lab.records import from_record
 from netlab.scopes import open_tasks
+
+CLOSED_WITH_REASON = range(4000, 5000)
+"""Codes with which the lab closes a WebSocket and says why (RFC 6455, 7.4.2: the application's)."""
 
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes of a WebSocket's message; the largest is a frame of 64 KiB."""
@@ -139,6 +142,7 @@ class Socket:
 
         Raises:
             ControlError: The lab has ended.
+            NotReadyError: The lab has closed it for a reason of its own, which is the message.
             NetlabError: What the lab told as its last.
         """
         try:
@@ -146,6 +150,8 @@ class Socket:
         except WebSocketDisconnect as ended:
             if ended.code == 1000:
                 return None
+            if ended.code in CLOSED_WITH_REASON:
+                raise NotReadyError(ended.reason or "the lab ended") from None
             raise self._gone() from None
         except HTTPXWSException:
             raise self._gone() from None
