@@ -68,12 +68,16 @@ class Connection:
             ControlError: The lab does not answer, or ends meanwhile.
             NetlabError: What the lab answered.
         """
+        request = self._request(method, path, params=parameters, json=body)
         try:
-            async with self._client.stream(method, path, params=parameters, json=body) as response:
+            response = await self._client.send(request, stream=True)
+            try:
                 if response.is_error:
                     await response.aread()
                     _raise(response)
                 yield response
+            finally:
+                await response.aclose()
         except httpx.TransportError as error:
             raise self._gone(error) from error
 
@@ -99,18 +103,39 @@ class Connection:
 
     async def _call(self, method: str, path: str, /, **arguments: Any) -> dict[str, Any]:
         try:
-            response = await self._client.request(method, path, **arguments)
+            response = await self._client.send(self._request(method, path, **arguments))
         except httpx.TransportError as error:
             raise self._gone(error) from error
         if response.is_error:
             _raise(response)
         return cast("dict[str, Any]", response.json())
 
+    def _request(self, method: str, path: str, /, **arguments: Any) -> httpx.Request:
+        request = self._client.build_request(method, path, **arguments)
+        request.stream = _Body(request.content)
+        return request
+
     def _gone(self, error: httpx.TransportError) -> ControlError:
         return ControlError(
             f"lab {self._lab} does not answer: {error or type(error).__name__}",
             hint="`netlab status` says what became of it",
         )
+
+
+@final
+class _Body(httpx.AsyncByteStream):
+    """A request's bytes. httpx's own are a generator, left unfinished when a lab goes away."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
 
 
 @final
