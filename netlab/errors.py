@@ -35,6 +35,7 @@ The class says whose matter it is, and that decides the exit code::
     │   ├── AgentError
     │   │   ├── AgentCommandError        the agent answered with an error
     │   │   ├── AgentProtocolError       the agent answered with nonsense
+    │   │   ├── AgentInterruptedError    the agent ended, or its guest booted again
     │   │   └── AgentClosedError         the connection ended
     │   ├── GuestError                   the guest did not take its identity
     │   └── NotReadyError                the guest did not become ready in time
@@ -377,6 +378,10 @@ class AgentCommandError(AgentError):
 
 class AgentProtocolError(AgentError):
     """The agent sent what is not its protocol."""
+
+
+class AgentInterruptedError(AgentError):
+    """The agent ended, or its guest was reset, while an answer was awaited."""
 
 
 class AgentClosedError(AgentError):

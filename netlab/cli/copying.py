@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
 import sys
@@ -20,9 +19,8 @@ from netlab.errors import CapacityError, UsageError
 from netlab.lab.access import NodeAccess
 from netlab.lab.folders import LabFolders
 from netlab.lab.remote import RemoteLab, open_remote
-from netlab.testing.transfer import Passed, copy_from, copy_to, ignore
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from netlab.testing.files import Passed, is_full
+from netlab.testing.transfer import copy_from, copy_to, ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ def copy_all(sources: Sequence[Place], target: Place) -> None:
         trio.run(_copy_all, sources, target)
     except OSError as error:
         message = f"{error.filename or target}: {error.strerror}"
-        kind = CapacityError if error.errno in _NO_ROOM else UsageError
+        kind = CapacityError if is_full(error) else UsageError
         raise kind(message) from error
 
 

@@ -46,6 +46,7 @@ def run_prompt(folders: LabFolders, *, plain: bool) -> int:
     """
     with _open_trio(folders) as (lab, runner):
         names = make_names(lab)
+        _tell_shared_names(lab)
         if not sys.stdin.isatty():
             return _run_all(sys.stdin.read(), names, runner)
         if not plain and find_spec("IPython") is not None:
@@ -59,16 +60,38 @@ def run_prompt(folders: LabFolders, *, plain: bool) -> int:
 
 
 def make_names(lab: LabDriver) -> dict[str, Any]:
-    """Return what the prompt knows by name; a node's name wins over the others."""
-    nodes = {pythonize(node.name): node for node in lab}
+    """Return what the prompt knows by name; a node's name wins over the others.
+
+    A name that several nodes would have in Python means none of them: they are ``lab["1a"]``.
+    """
+    shared = find_shared_names(lab)
+    nodes = {name: node for node in lab if (name := pythonize(node.name)) not in shared}
     return {"__name__": "__console__", "lab": lab, "link": lab.link, "trio": trio, **nodes}
 
 
+def find_shared_names(lab: LabDriver) -> dict[str, list[str]]:
+    """Return the names in Python that several nodes would have, and whose they are."""
+    names: dict[str, list[str]] = {}
+    for node in lab:
+        names.setdefault(pythonize(node.name), []).append(node.name)
+    return {name: nodes for name, nodes in names.items() if len(nodes) > 1}
+
+
+def _tell_shared_names(lab: LabDriver) -> None:
+    for name, nodes in find_shared_names(lab).items():
+        said = ", ".join(f'lab["{node}"]' for node in nodes)
+        print(make_printable(f"{name} would be several nodes: {said}"), file=sys.stderr)
+
+
 def _banner(lab: LabDriver) -> str:
-    nodes = ", ".join(pythonize(node.name) for node in lab)
+    shared = find_shared_names(lab)
+    nodes = ", ".join(
+        f'lab["{node.name}"]' if pythonize(node.name) in shared else pythonize(node.name)
+        for node in lab
+    )
     return make_printable(
         f"lab {lab.lab.plan.lab}: {nodes}; lab, link(a, b), trio\n"
-        f"await {pythonize(next(iter(lab)).name)}.succeed('ip -br addr')   "
+        f"await {nodes.partition(', ')[0]}.succeed('ip -br addr')   "
         "Ctrl-C ends what is awaited, Ctrl-D leaves"
     )
 

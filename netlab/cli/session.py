@@ -16,7 +16,7 @@ from netlab.cli.pythontests import PythonTests, run_tests
 from netlab.cli.scripts import run_on_lab
 from netlab.errors import leaves
 from netlab.lab.events import EventLog
-from netlab.lab.lab import open_lab, wait_ready_within
+from netlab.lab.lab import open_lab, wait_ready_within, watch_ready_within
 from netlab.lab.options import Options
 from netlab.plan.checklist import PlannedCheck
 from netlab.plan.model import Plan
@@ -124,7 +124,11 @@ async def _run_checks(session: Session, journal: Journal) -> None:
 async def _run_script(session: Session, script: Script, journal: Journal) -> None:
     journal.begin(f"the start of lab {session.plan.lab}")
     # Not waited for: a script may be about how machines boot, and its verbs wait themselves.
-    async with open_lab(session.plan, options=session.options) as live:
+    async with (
+        open_lab(session.plan, options=session.options) as live,
+        open_background() as watcher,
+    ):
+        watcher.start_soon(watch_ready_within, live, session.timeout)
         await run_on_lab(script, LabDriver(live), session.folder, journal)
         journal.begin(f"the end of lab {session.plan.lab}", shown=False)
     journal.begin("")

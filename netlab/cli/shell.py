@@ -36,9 +36,10 @@ def shell(
     """Speak with a lab in Python: nodes are names, and `await` stands anywhere.
 
     Names are `lab`, `link(a, b)`, `trio` and every node's, where what is no letter or digit is
-    `_`. The prompt is IPython's where that is installed (`pip install 'netlab-vm[shell]'`). Ctrl-C
-    ends what is awaited and comes back to the prompt; Ctrl-D leaves, and the lab goes on.
-    `netlab help testing` lists what labs and nodes can do.
+    `_`; two nodes that would share one are `lab["1a"]` and `lab["2a"]`. The prompt is IPython's
+    where that is installed (`pip install 'netlab-vm[shell]'`). Ctrl-C ends what is awaited and
+    comes back to the prompt; Ctrl-D leaves, and the lab goes on. `netlab help testing` lists what
+    labs and nodes can do.
     """
     client = find_client(name)
     # Imported here, late: a wrong name needs no event loop to be told.

@@ -7,11 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import quote
 
-import httpx
 import trio
-from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect, aconnect_ws
 
 from netlab.errors import ControlError, NotReadyError
+from netlab.lab.connection import Socket, open_connection
 from netlab.lab.folders import LabFolders
 from netlab.lab.remote import open_remote
 from netlab.lab.terminal import open_raw_terminal, pass_on, read_terminal, show, type_in
@@ -21,20 +20,15 @@ from netlab.scopes import open_background, open_tasks
 
 
 @asynccontextmanager
-async def open_console(folders: LabFolders, node: str) -> AsyncGenerator[AsyncWebSocketSession]:
+async def open_console(folders: LabFolders, node: str) -> AsyncGenerator[Socket]:
     """Open a node's console.
 
     Raises:
         ControlError: The lab does not answer.
     """
-    transport = httpx.AsyncHTTPTransport(uds=str(folders.control))
-    address = f"http://netlab/nodes/{quote(node, safe='')}/console"
-    async with httpx.AsyncClient(transport=transport) as client:
-        try:
-            async with aconnect_ws(address, client, keepalive_ping_interval_seconds=None) as socket:
-                yield socket
-        except httpx.TransportError as error:
-            raise ControlError(f"lab {folders.lab} does not answer: {error}") from error
+    path = f"/nodes/{quote(node, safe='')}/console"
+    async with open_connection(folders) as connection, connection.open_socket(path) as socket:
+        yield socket
 
 
 async def attach(folders: LabFolders, node: str) -> None:
@@ -47,16 +41,21 @@ async def attach(folders: LabFolders, node: str) -> None:
 
     async def receive() -> bytes:
         try:
-            return await console.receive_bytes()
-        except WebSocketDisconnect as ended:
-            if ended.code != 1000:
-                raise NotReadyError(f"{node}: {ended.reason or 'the lab ended'}") from None
-            return b""
+            data = await console.receive()
+        except (ControlError, NotReadyError) as error:
+            reason = error.message if isinstance(error, NotReadyError) else "the lab ended"
+            raise NotReadyError(f"{node}: {reason}") from None
+        return data if isinstance(data, bytes) else b""
+
+    async def send(data: bytes) -> None:
+        # Why nothing can be sent any more is told to who shows what comes.
+        with suppress(ControlError):
+            await console.send_bytes(data)
 
     async with open_raw_terminal(), open_console(folders, node) as console, open_tasks() as tasks:
 
         async def type_keys() -> None:
-            await type_in(console.send_bytes)
+            await type_in(send)
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(type_keys)

@@ -11,10 +11,13 @@ import httpx
 from httpx_ws import AsyncWebSocketSession, HTTPXWSException, WebSocketDisconnect, aconnect_ws
 from wsproto.events import BytesMessage, Event, TextMessage
 
-from netlab.errors import ControlError
+from netlab.errors import ControlError, NotReadyError
 from netlab.lab.folders import LabFolders
 from netlab.lab.records import from_record
 from netlab.scopes import open_tasks
+
+CLOSED_WITH_REASON = range(4000, 5000)
+"""Codes with which the lab closes a WebSocket and says why (RFC 6455, 7.4.2: the application's)."""
 
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes of a WebSocket's message; the largest is a frame of 64 KiB."""
@@ -65,12 +68,16 @@ class Connection:
             ControlError: The lab does not answer, or ends meanwhile.
             NetlabError: What the lab answered.
         """
+        request = self._request(method, path, params=parameters, json=body)
         try:
-            async with self._client.stream(method, path, params=parameters, json=body) as response:
+            response = await self._client.send(request, stream=True)
+            try:
                 if response.is_error:
                     await response.aread()
                     _raise(response)
                 yield response
+            finally:
+                await response.aclose()
         except httpx.TransportError as error:
             raise self._gone(error) from error
 
@@ -96,18 +103,39 @@ class Connection:
 
     async def _call(self, method: str, path: str, /, **arguments: Any) -> dict[str, Any]:
         try:
-            response = await self._client.request(method, path, **arguments)
+            response = await self._client.send(self._request(method, path, **arguments))
         except httpx.TransportError as error:
             raise self._gone(error) from error
         if response.is_error:
             _raise(response)
         return cast("dict[str, Any]", response.json())
 
+    def _request(self, method: str, path: str, /, **arguments: Any) -> httpx.Request:
+        request = self._client.build_request(method, path, **arguments)
+        request.stream = _Body(request.content)
+        return request
+
     def _gone(self, error: httpx.TransportError) -> ControlError:
         return ControlError(
             f"lab {self._lab} does not answer: {error or type(error).__name__}",
             hint="`netlab status` says what became of it",
         )
+
+
+@final
+class _Body(httpx.AsyncByteStream):
+    """A request's bytes. httpx's own are a generator, left unfinished when a lab goes away."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
 
 
 @final
@@ -139,6 +167,7 @@ class Socket:
 
         Raises:
             ControlError: The lab has ended.
+            NotReadyError: The lab has closed it for a reason of its own, which is the message.
             NetlabError: What the lab told as its last.
         """
         try:
@@ -146,6 +175,8 @@ class Socket:
         except WebSocketDisconnect as ended:
             if ended.code == 1000:
                 return None
+            if ended.code in CLOSED_WITH_REASON:
+                raise NotReadyError(ended.reason or "the lab ended") from None
             raise self._gone() from None
         except HTTPXWSException:
             raise self._gone() from None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
 
-from netlab.errors import MissingFeatureError, NotReadyError
+from netlab.errors import MissingFeatureError, NetlabError, NotReadyError
 from netlab.image.store import Image, Progress, Store, open_store
 from netlab.lab.events import EventLog
 from netlab.lab.frames import SocketFrames, open_frames
@@ -177,12 +177,28 @@ async def wait_ready_within(lab: Lab, timeout: float) -> None:
     with trio.move_on_after(timeout) as deadline:
         await lab.wait_ready()
     if deadline.cancelled_caught:
-        late = [node for node in lab.nodes.values() if node.state != "ready"]
-        raise NotReadyError(
-            f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
-            hint="give them longer with --timeout, or fewer at once with --max-workers",
-            evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
-        )
+        raise _late(lab, timeout)
+
+
+async def watch_ready_within(lab: Lab, timeout: float) -> None:
+    """Wait likewise, beside other work: a node that fails or is ended is not told here.
+
+    Raises:
+        NotReadyError: Some are not in time; the evidence is what each waits for.
+    """
+    with trio.move_on_after(timeout) as deadline, suppress(NetlabError):
+        await lab.wait_ready()
+    if deadline.cancelled_caught:
+        raise _late(lab, timeout)
+
+
+def _late(lab: Lab, timeout: float) -> NotReadyError:
+    late = [node for node in lab.nodes.values() if node.state != "ready"]
+    return NotReadyError(
+        f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
+        hint="give them longer with --timeout, or fewer at once with --max-workers",
+        evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
+    )
 
 
 def _check_accel(plan: Plan, options: Options) -> None:

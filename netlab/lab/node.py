@@ -209,15 +209,17 @@ class Node:
 
     async def diagnose(self) -> str:
         """Say what is wrong with it when it does not answer in time; empty if nothing is known."""
-        if self.reason() or self._machine is None:
+        machine = self._machine
+        if self.reason() or machine is None:
             return self.reason()
-        with trio.move_on_after(DIAGNOSIS):
-            try:
-                await self._machine.qmp.execute("query-status")
-            except NetlabError as error:
-                return error.message
-            return self._machine.status_reason() if self._machine else self.reason()
-        return "QEMU does not answer its monitor"
+        try:
+            with trio.move_on_after(DIAGNOSIS) as scope:
+                await machine.qmp.execute("query-status")
+            if scope.cancelled_caught:
+                return "QEMU does not answer its monitor"
+            return machine.status_reason() or await machine.agent_reason(DIAGNOSIS)
+        except NetlabError as error:
+            return error.message
 
     async def start(self) -> None:
         """Let a node that is stopped or failed boot again; nothing happens when it runs.

@@ -23,12 +23,13 @@ import trio
 from netlab.errors import (
     AgentCommandError,
     AgentError,
+    AgentInterruptedError,
     AgentProtocolError,
     InputError,
     MachineError,
 )
 from netlab.machine.arguments import check_text, decode_base64, with_environment
-from netlab.machine.channel import INTERRUPTED, AgentChannel, AgentInterruptedError
+from netlab.machine.channel import INTERRUPTED, AgentChannel
 from netlab.machine.qmp import Explain, take_as_is
 from netlab.machine.transcript import Transcript
 
@@ -223,6 +224,10 @@ class Agent:
     async def post_shutdown(self, mode: Literal["powerdown", "reboot"]) -> None:
         """Ask the guest to power off or to boot again; it does not say whether it will."""
         await self._channel.post("guest-shutdown", {"mode": mode})
+
+    async def measure_silence(self, limit: float) -> float:
+        """Return for how many seconds the agent has owed an answer, having asked it for so long."""
+        return await self._channel.measure_silence(limit)
 
     def fail(self, error: Callable[[], MachineError] | None) -> None:
         """Let every call, now and later, raise this error: the machine failed; None: no longer."""

@@ -20,7 +20,7 @@ import trio
 from netlab.errors import (
     AgentClosedError,
     AgentCommandError,
-    AgentError,
+    AgentInterruptedError,
     AgentProtocolError,
     MachineError,
 )
@@ -38,10 +38,6 @@ LONGEST_PAUSE = 8.0
 INTERRUPTED = "the guest's agent ended meanwhile"
 
 _DELIMITER = b"\xff"
-
-
-class AgentInterruptedError(AgentError):
-    """The agent ended, or its guest was reset, while an answer was awaited."""
 
 
 @final
@@ -67,6 +63,8 @@ class AgentChannel:
         self._failure: Callable[[], MachineError] | None = None
         self._interruption: MachineError | None = None
         self._reading: trio.CancelScope | None = None
+        # Since when something was sent and nothing came; None when nothing is owed.
+        self._silent_since: float | None = None
 
     async def wait_ready(self) -> None:
         """Wait until an agent answers, whether it starts before or after us.
@@ -104,7 +102,7 @@ class AgentChannel:
             self._identifier += 1
             await self._send(encode({**request, "id": self._identifier}))
             answer = await self._receive_answer()
-            self._in_step = True
+            self._in_step, self._silent_since = True, None
         if "error" in answer:
             raise AgentCommandError(request, answer)
         return answer["return"]
@@ -121,6 +119,24 @@ class AgentChannel:
                 await self._synchronise()
             self._in_step = False
             await self._send(encode(_request(command, arguments)))
+
+    async def measure_silence(self, limit: float) -> float:
+        """Return for how long the agent has owed an answer; 0.0 when it owes none.
+
+        One that owes something is asked again first: what it answered may not have been read.
+
+        Args:
+            limit: Seconds that it gets.
+
+        Raises:
+            MachineError: The machine failed, or the agent ended.
+        """
+        with trio.move_on_after(limit):
+            async with self._turn:
+                if not self._in_step:
+                    await self._synchronise()
+        since = self._silent_since
+        return 0.0 if since is None else trio.current_time() - since
 
     def fail(self, error: Callable[[], MachineError] | None) -> None:
         """Let whoever awaits an answer, now or later, have this error; None ends that state."""
@@ -148,7 +164,7 @@ class AgentChannel:
             _, delimiter, rest = line.rpartition(_DELIMITER)
             if delimiter and (decode(rest) or {}).get("return") == number:
                 break
-        self._in_step = True
+        self._in_step, self._silent_since = True, None
 
     async def _receive_answer(self) -> dict[str, object]:
         while True:
@@ -166,6 +182,8 @@ class AgentChannel:
         broken = (trio.BrokenResourceError, trio.ClosedResourceError)
         if self._transcript is not None:
             self._transcript.record(SENT, data)
+        if self._silent_since is None:
+            self._silent_since = trio.current_time()
         with self._interruptible(), suppress(*broken):
             await self._stream.send_all(data)
             return
@@ -179,6 +197,7 @@ class AgentChannel:
             raise await self._ended()
         if self._transcript is not None:
             self._transcript.record(RECEIVED, line)
+        self._silent_since = trio.current_time()
         return line
 
     @contextmanager

@@ -24,6 +24,10 @@ PANIC = r"^(?:\[ *\d+\.\d+\] )?Kernel panic - not syncing: [^\r\n]*(?=\r?\n)"
 """How Linux says so on its console; a guest without a pvpanic driver says it nowhere else."""
 
 
+SILENCE = 0.5
+"""Seconds without an answer from which on an agent is said to be silent; a busy one takes less."""
+
+
 @final
 class Health:
     """What is known about a running machine beside its process.
@@ -48,6 +52,7 @@ class Health:
         self.began = trio.current_time()
         self._name = name
         self._since = 0
+        self._agent_ended = False
         self._reset = trio.Event()
 
     async def watch_events(self) -> None:
@@ -84,14 +89,30 @@ class Health:
         while self.resets <= before:
             await self._reset.wait()
 
+    async def agent_reason(self, limit: float) -> str:
+        """Say what is wrong with an agent that had answered; empty when nothing is.
+
+        Args:
+            limit: Seconds that it gets for an answer.
+
+        Raises:
+            MachineError: The machine failed.
+        """
+        if self._agent_ended:
+            return "the guest's agent has ended and was not started again"
+        silence = await self.agent.measure_silence(limit)
+        return f"the guest's agent has been silent for {silence:.1f} s" if silence > SILENCE else ""
+
     async def _take(self, event: Event) -> None:
         if event.name == "GUEST_PANICKED":
             self._fail(FATAL_STATES["guest-panicked"])
         elif event.name == "RESET":
             self._restart()
-        elif event.name == "VSERPORT_CHANGE" and event.data == {"id": AGENT_PORT, "open": False}:
-            # The agent has closed its end: what it was asked it will not answer.
-            self.agent.interrupt()
+        elif event.name == "VSERPORT_CHANGE" and event.data.get("id") == AGENT_PORT:
+            self._agent_ended = event.data.get("open") is False
+            if self._agent_ended:
+                # The agent has closed its end: what it was asked it will not answer.
+                self.agent.interrupt()
         if event.name in {"STOP", "RESUME", "RESET", "SUSPEND", "WAKEUP", "GUEST_PANICKED"}:
             await self._refresh()
 
@@ -106,6 +127,7 @@ class Health:
 
     def _restart(self) -> None:
         self.failure = ""
+        self._agent_ended = False
         self.resets += 1
         self.began = trio.current_time()
         self.agent.fail(None)

@@ -12,29 +12,22 @@ inside it ends every call that needs it with MachineDiedError, and nothing else.
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
 import trio
 
-from netlab.errors import (
-    LaunchError,
-    MachineDiedError,
-    MachineError,
-    SandboxError,
-    UnknownNameError,
-)
+from netlab.errors import LaunchError, MachineDiedError, MachineError, UnknownNameError
 from netlab.machine.agent import open_agent
 from netlab.machine.argv import Boot, Channels, argv, channels, nic_id
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
+from netlab.machine.life import Life
 from netlab.machine.qmp import QMP, open_qmp
 from netlab.machine.transcript import Transcript, open_transcript
 from netlab.plan.model import NodePlan
@@ -43,18 +36,6 @@ from netlab.scopes import open_background
 
 SHUTDOWN_GRACE = 10.0
 """Seconds that a guest gets to power off when it is asked to."""
-
-QUIT_GRACE = 2.0
-"""Seconds that QEMU gets to flush its disks and end after SIGTERM, before it is killed."""
-
-KILL_GRACE = 10.0
-"""Seconds to wait for a killed process, which ends unless the host's kernel is stuck."""
-
-DEATH_GRACE = 2.0
-"""Seconds between the end of a connection and the news that QEMU ended, which belong together."""
-
-OUTPUT_LIMIT = 4096
-"""Bytes of QEMU's own output that an error shows."""
 
 
 @final
@@ -72,7 +53,7 @@ class Machine:
         console: Its serial console.
     """
 
-    def __init__(self, node: NodePlan, life: _Life, health: Health) -> None:
+    def __init__(self, node: NodePlan, life: Life, health: Health) -> None:
         self.node = node
         self.argv = life.process.argv
         self.pid = life.process.pid
@@ -131,6 +112,17 @@ class Machine:
         last = self.console.tail(1)
         shown = f"last console line: {last[0][:120]}" if last else "nothing on the console yet"
         return f"agent silent for {silent:.0f} s, {shown}"
+
+    async def agent_reason(self, limit: float) -> str:
+        """Say what is wrong with the agent of a guest that is ready; empty when nothing is.
+
+        Args:
+            limit: Seconds that it gets for an answer.
+
+        Raises:
+            MachineError: The machine failed meanwhile.
+        """
+        return await self._health.agent_reason(limit)
 
     def output_tail(self) -> str:
         """Return the last that QEMU itself printed."""
@@ -201,74 +193,6 @@ class Machine:
         await self.qmp.execute("system_powerdown")
 
 
-@final
-@dataclass(slots=True, kw_only=True)
-class _Life:
-    """QEMU as a process: how it ended, and what it printed.
-
-    It does without QMP: a cancelled scope has no tasks left that would speak it.
-
-    Attributes:
-        name: The node's name.
-        process: What the launcher started.
-        folder: Where its output goes.
-        status: Its exit status once it has ended.
-    """
-
-    name: str
-    process: Process
-    folder: Path
-    ended: trio.Event = field(default_factory=trio.Event)
-    status: int | None = None
-    watching: trio.CancelScope = field(default_factory=lambda: trio.CancelScope(shield=True))
-
-    async def watch(self) -> None:
-        """Wait for its end; the end of the sandbox is one as well."""
-        # Not to be cancelled before the process has ended: how else would that be known?
-        with self.watching:
-            try:
-                self.status = await self.process.wait()
-            except SandboxError:
-                # With PID 1 of its namespace gone, the kernel has killed it.
-                self.status = -signal.SIGKILL
-        self.ended.set()
-
-    async def wait(self) -> int:
-        """Wait for its end and return its status."""
-        await self.ended.wait()
-        return self.status if self.status is not None else -signal.SIGKILL
-
-    async def explain(self, error: MachineError) -> MachineError:
-        """Return what the end of a connection to it means."""
-        with trio.move_on_after(DEATH_GRACE):
-            status = await self.wait()
-            return MachineDiedError(self.name, self.process.argv, status, self.output_tail())
-        return error
-
-    def output_tail(self) -> str:
-        """Return the last that it printed."""
-        try:
-            with (self.folder / "qemu.log").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - OUTPUT_LIMIT))
-                return file.read().decode(errors="replace").strip()
-        except OSError as error:
-            return f"(its output cannot be read: {error})"
-
-    async def end(self) -> None:
-        """Make it end: told to, then killed; bounded, and not to be cancelled."""
-        with trio.CancelScope(shield=True):
-            for number, grace in ((signal.SIGTERM, QUIT_GRACE), (signal.SIGKILL, KILL_GRACE)):
-                if self.ended.is_set():
-                    return
-                with trio.move_on_after(grace):
-                    # A sandbox that is gone has taken it along.
-                    with suppress(SandboxError):
-                        await self.process.send_signal(number)
-                    await self.ended.wait()
-        # Neither dead nor alive: the host's kernel is stuck, and waiting is of no use.
-        self.watching.cancel()
-
-
 @asynccontextmanager
 async def open_machine(
     node: NodePlan,
@@ -297,22 +221,10 @@ async def open_machine(
     command = (find_program(program), *arguments)
     async with open_background() as nursery:
         streams, process = await _launch(node, command, numbers, launcher, folder)
-        life = _Life(name=node.name, process=process, folder=folder)
+        life = Life(name=node.name, process=process, folder=folder)
         nursery.start_soon(life.watch)
         try:
-            async with AsyncExitStack() as stack:
-                said = [
-                    stack.enter_context(open_transcript(folder / name))
-                    for name in ("agent.log", "qmp.log")
-                ]
-                console = await stack.enter_async_context(
-                    open_console(streams.console, folder / "console.log")
-                )
-                agent = await stack.enter_async_context(
-                    open_agent(streams.agent, explain=life.explain, transcript=said[0])
-                )
-                qmp = await stack.enter_async_context(_open_monitor(streams.qmp, life, said[1]))
-                health = Health(node.name, qmp, agent, console)
+            async with _open_health(life, streams) as health:
                 nursery.start_soon(health.watch_events)
                 nursery.start_soon(health.watch_console)
                 try:
@@ -321,6 +233,24 @@ async def open_machine(
                     await life.end()
         finally:
             await life.end()
+
+
+@asynccontextmanager
+async def _open_health(life: Life, streams: _Streams) -> AsyncGenerator[Health]:
+    """Speak over a machine's channels, and write down what is said, while the block runs."""
+    async with AsyncExitStack() as stack:
+        said = [
+            stack.enter_context(open_transcript(life.folder / name))
+            for name in ("agent.log", "qmp.log")
+        ]
+        console = await stack.enter_async_context(
+            open_console(streams.console, life.folder / "console.log")
+        )
+        agent = await stack.enter_async_context(
+            open_agent(streams.agent, explain=life.explain, transcript=said[0])
+        )
+        qmp = await stack.enter_async_context(_open_monitor(streams.qmp, life, said[1]))
+        yield Health(life.name, qmp, agent, console)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,7 +295,7 @@ def _prepare(folder: Path, command: tuple[str, ...]) -> Path:
 
 @asynccontextmanager
 async def _open_monitor(
-    stream: trio.SocketStream, life: _Life, transcript: Transcript
+    stream: trio.SocketStream, life: Life, transcript: Transcript
 ) -> AsyncGenerator[QMP]:
     started = False
     try:

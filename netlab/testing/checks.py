@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -32,7 +33,7 @@ EVIDENCE_LIMIT = 64 * 1024
 COLLECT_LIMIT = 60.0
 """Seconds that the collection of evidence may take: the machines may be what is broken."""
 
-Collect = Callable[[LabDriver, Path], Awaitable[None]]
+Collect = Callable[[LabDriver, Path], Awaitable[object]]
 """Writes what shows a lab's state into a folder."""
 
 _Ask = Callable[[NodeDriver, Sequence[str] | str], Awaitable[Outcome]]
@@ -74,7 +75,11 @@ async def run_check(
         folder=folder if failures else None,
     )
     if result.folder is not None:
-        await _keep(lab, result.folder, f"{result.message}\n\n{evidence}".strip(), collect)
+        try:
+            await _keep(lab, result.folder, f"{result.message}\n\n{evidence}".strip(), collect)
+        except OSError as error:
+            lost = f"not all evidence can be kept: {error.filename or folder}: {error.strerror}"
+            return replace(result, evidence=f"{result.evidence}\n{lost}".strip())
     return result
 
 

@@ -58,12 +58,15 @@ dmesg 2>/dev/null | tail -n 100
 """
 
 
-async def collect_evidence(lab: LabDriver, folder: Path) -> None:
+async def collect_evidence(lab: LabDriver, folder: Path) -> str:
     """Write what there is to know of a lab that lives; it never raises but when cancelled.
 
     Args:
         lab: Which.
         folder: Where to; made when it is not there.
+
+    Returns:
+        The summary, which says what could not be had or written, itself perhaps.
     """
     live = lab.lab
     missing: list[str] = []
@@ -83,9 +86,9 @@ async def collect_evidence(lab: LabDriver, folder: Path) -> None:
     states = [f"{name}: {_describe(node)}" for name, node in live.nodes.items()]
     save_files(live.plan, live.folder, live.events, folder, missing)
     for name, text in guests.items():
-        _write(folder / "nodes" / name / "guest.txt", text, missing)
-    _write(folder / "links.txt", _show_links(live.plan, counters), missing)
-    _write(folder / "summary.txt", _summarize(live.plan, states, live.events, missing), missing)
+        _write(folder, f"nodes/{name}/guest.txt", text, missing)
+    _write(folder, "links.txt", _show_links(live.plan, counters), missing)
+    return _write_summary(folder, live.plan, states, live.events, missing)
 
 
 def save_files(
@@ -110,16 +113,16 @@ def save_files(
             except OSError as error:
                 missing.append(f"{log} of {node.name}: {error.strerror}")
                 continue
-            _write(folder / "nodes" / node.name / log, content, missing)
-    _write(folder / "plan.json", to_json(plan), missing)
+            _write(folder, f"nodes/{node.name}/{log}", content, missing)
+    _write(folder, "plan.json", to_json(plan), missing)
     lines = "".join(event.to_json() + "\n" for event in events)
-    _write(folder / "events.jsonl", lines, missing)
+    _write(folder, "events.jsonl", lines, missing)
 
 
-def summarize_gone(plan: Plan, events: Iterable[Event], folder: Path, missing: list[str]) -> None:
-    """Write the summary of a lab that is gone."""
+def summarize_gone(plan: Plan, events: Iterable[Event], folder: Path, missing: list[str]) -> str:
+    """Write the summary of a lab that is gone, and return it."""
     states = ["the lab had ended before it could be asked"]
-    _write(folder / "summary.txt", _summarize(plan, states, events, missing), missing)
+    return _write_summary(folder, plan, states, events, missing)
 
 
 async def _ask_guest(node: NodeAccess) -> str:
@@ -196,10 +199,24 @@ def _read_end(path: Path) -> bytes:
         return file.read()
 
 
-def _write(path: Path, content: str | bytes, missing: list[str]) -> None:
+def _write_summary(
+    folder: Path,
+    plan: Plan,
+    states: Sequence[str],
+    events: Iterable[Event],
+    missing: list[str],
+) -> str:
+    before = len(missing)
+    text = _summarize(plan, states, events, missing)
+    _write(folder, "summary.txt", text, missing)
+    return text if len(missing) == before else _summarize(plan, states, events, missing)
+
+
+def _write(folder: Path, name: str, content: str | bytes, missing: list[str]) -> None:
+    path = folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         data = content if isinstance(content, bytes) else content.encode(errors="replace")
         path.write_bytes(data)
     except OSError as error:
-        missing.append(f"{path.name} cannot be written: {error.strerror}")
+        missing.append(f"{name} cannot be written: {error.strerror}")

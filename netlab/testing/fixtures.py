@@ -5,7 +5,6 @@ Nothing in here knows pytest: a test is a :class:`Case`, and the plugin tells it
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 import tempfile
@@ -48,6 +47,7 @@ class Case:
         noted: The failure that the evidence is of.
         driver: Its lab, while that lives.
         folder: Where its evidence is, once there is some.
+        summary: What is in that folder, or why there is none.
         told: What the report says beside.
     """
 
@@ -60,6 +60,7 @@ class Case:
     noted: BaseException | None = None
     driver: LabDriver | None = None
     folder: Path | None = None
+    summary: str = ""
     told: list[str] = field(default_factory=list[str])
 
     async def note_failure(self, error: BaseException) -> None:
@@ -73,33 +74,44 @@ class Case:
         if self.driver is None:
             return
         self.drop_evidence()
-        self.folder = self.place()
+        folder = self._make_folder()
+        if folder is None:
+            return
         # Bounded by what it is made of; the test's own deadline has often passed.
         with trio.CancelScope(shield=True):
-            await collect_evidence(self.driver, self.folder)
+            self.summary = await collect_evidence(self.driver, folder)
 
     def drop_evidence(self) -> None:
         """Remove evidence of a failure that the test has caught."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
+        self.summary = ""
+
+    def _make_folder(self) -> Path | None:
+        # What the test has failed by is what counts, and not where to write that down.
+        try:
+            self.folder = self.place()
+        except OSError as error:
+            self.summary = f"no evidence can be kept: {error.filename}: {error.strerror}"
+        return self.folder
 
     def keep_logs(self, plan: Plan, source: Path, events: EventLog) -> None:
         """Keep what a lab that is gone has left, if there is no evidence yet."""
         self.failed = True
         if self.folder is not None:
             return
-        self.folder = self.place()
+        folder = self._make_folder()
+        if folder is None:
+            return
         missing: list[str] = []
-        save_files(plan, source, events, self.folder, missing)
-        summarize_gone(plan, events, self.folder, missing)
+        save_files(plan, source, events, folder, missing)
+        self.summary = summarize_gone(plan, events, folder, missing)
 
     def report(self) -> str:
         """Return what the report of a failed test shows; empty when there is nothing."""
-        lines = list(self.told)
+        lines = [*self.told, *self.summary.splitlines()]
         if self.folder is not None:
-            with contextlib.suppress(OSError):
-                lines += (self.folder / "summary.txt").read_text().splitlines()
             lines.append(f"evidence: {self.folder}")
         return "\n".join(lines)
 

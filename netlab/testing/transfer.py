@@ -1,4 +1,4 @@
-"""Files and trees into a guest and out of it, over the agent alone: no share with the host.
+"""Files and trees into a guest and out of it, over virtio alone: no share with the host.
 
 A tree travels as a tar file that lies in the guest's ``/tmp`` meanwhile. What comes out of a guest
 is not trusted: nothing is written outside the target, and nothing through a link.
@@ -10,24 +10,23 @@ import posixpath
 import shutil
 import tarfile
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
-from netlab.errors import AgentCommandError, CommandError, InputError, MachineError
+from netlab.errors import CommandError, InputError, MachineError
 from netlab.lab.access import NodeAccess
-
-CHUNK = 256 * 1024
-"""Bytes read from a host's file at once."""
-
-CLEAN_UP = 0.5
-"""Seconds for removing a temporary file in the guest."""
-
-
-Passed = Callable[[int], None]
-"""Takes how many bytes have passed since it was told last."""
+from netlab.testing.files import (
+    Passed,
+    host_errors,
+    is_full,
+    read_facts,
+    receive_file,
+    remove_quietly,
+    send_file,
+)
 
 
 def ignore(_count: int) -> None:
@@ -53,9 +52,8 @@ async def copy_to(node: NodeAccess, source: Path, target: str, *, passed: Passed
         await _send_tree(node, source, target, passed)
     elif await trio.Path(source).is_file():
         await _check(node, ("mkdir", "-p", "--", posixpath.dirname(target)))
-        await _send_file(node, source, target, passed)
         mode = (await trio.Path(source).stat()).st_mode & 0o7777
-        await _check(node, ("chmod", f"{mode:o}", target))
+        await send_file(node, source, target, mode, passed)
     else:
         raise InputError(f"{source}: there is no such file or folder")
 
@@ -75,64 +73,33 @@ async def copy_from(
 
     Raises:
         CommandError: The guest has no such file, or it cannot be read.
-        InputError: The target is a folder already.
+        InputError: The target is a folder already, or cannot be written.
+        CapacityError: There is no room on the host.
         MachineError: The guest sent a tree with names that lead out of it.
     """
     if await trio.Path(target).is_dir():
         raise InputError(f"{target}: there is a folder already")
-    await trio.Path(target.parent).mkdir(parents=True, exist_ok=True)
     is_folder = (await node.execute(("test", "-d", source))).status == 0
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
-        part = Path(name) / "part"
-        if is_folder:
-            await _receive_tree(node, source, Path(name) / "tar", part, passed)
-        else:
-            await _receive_file(node, source, part, passed)
-            await trio.Path(part).chmod(await _read_mode(node, source))
-        await trio.Path(part).replace(target)
-
-
-async def _send_file(node: NodeAccess, source: Path, target: str, passed: Passed) -> None:
-    try:
-        async with (
-            await trio.open_file(source, "rb") as content,
-            node.open_file(target, "w") as file,
-        ):
-            while chunk := await content.read(CHUNK):
-                await file.write(chunk)
-                passed(len(chunk))
-    except AgentCommandError as error:
-        raise CommandError(f"{node.plan.name}: {target} cannot be written: {error}") from error
-
-
-async def _receive_file(node: NodeAccess, source: str, target: Path, passed: Passed) -> None:
-    try:
-        async with (
-            node.open_file(source, "r") as file,
-            await trio.open_file(target, "wb") as content,
-        ):
-            async for chunk in file:
-                await content.write(chunk)
-                passed(len(chunk))
-    except AgentCommandError as error:
-        raise CommandError(f"{node.plan.name}: {source} cannot be read: {error}") from error
-
-
-async def _read_mode(node: NodeAccess, path: str) -> int:
-    """Return a file's permissions; none of set-user-id, which is none of the host's."""
-    shown = await _check(node, ("stat", "-Lc", "%a", "--", path))
-    try:
-        return int(shown, 8) & 0o777
-    except ValueError as error:
-        raise MachineError(f"{node.plan.name}: stat of {path} says {shown!r}") from error
+    with host_errors(target):
+        await trio.Path(target.parent).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
+            part = Path(name) / "part"
+            if is_folder:
+                await _receive_tree(node, source, Path(name) / "tar", part, passed)
+            else:
+                facts = await read_facts(node, source)
+                await receive_file(node, source, part, facts.size, passed)
+                await trio.Path(part).chmod(facts.mode)
+            await trio.Path(part).replace(target)
 
 
 async def _send_tree(node: NodeAccess, source: Path, target: str, passed: Passed) -> None:
     with tempfile.TemporaryDirectory(prefix="netlab-copy-") as name:
         archive = Path(name) / "tar"
-        await trio.to_thread.run_sync(_pack, source, archive)
+        with host_errors(archive):
+            await trio.to_thread.run_sync(_pack, source, archive)
         async with _guest_file(node) as path:
-            await _send_file(node, archive, path, passed)
+            await send_file(node, archive, path, 0o600, passed)
             await _check(node, ("mkdir", "-p", "--", target))
             await _check(node, ("tar", "-xf", path, "-C", target))
 
@@ -142,10 +109,13 @@ async def _receive_tree(
 ) -> None:
     async with _guest_file(node) as path:
         await _check(node, ("tar", "-cf", path, "-C", source, "."))
-        await _receive_file(node, path, archive, passed)
+        facts = await read_facts(node, path)
+        await receive_file(node, path, archive, facts.size, passed)
     try:
         await trio.to_thread.run_sync(_unpack, node.plan.name, archive, target)
     except (tarfile.TarError, OSError) as error:
+        if is_full(error):
+            raise
         message = f"{node.plan.name}: what the guest sent of {source} cannot be unpacked"
         raise MachineError(f"{message}: {error}") from error
 
@@ -157,12 +127,7 @@ async def _guest_file(node: NodeAccess) -> AsyncGenerator[str]:
     try:
         yield path
     finally:
-        with trio.move_on_after(CLEAN_UP, shield=True):
-            try:
-                await node.execute(("rm", "-f", "--", path))
-            except MachineError:
-                # What ended the copy is what is told; the file goes with the guest.
-                path = ""
+        await remove_quietly(node, path)
 
 
 async def _check(node: NodeAccess, argv: tuple[str, ...]) -> str:

@@ -208,7 +208,10 @@ def make_readable() -> Callable[[Path], None]:
 
     def apply(folder: Path) -> None:
         for parent in folder.parents:
-            if parent.stat().st_uid == os.getuid() and parent.name.startswith("pytest-"):
+            if parent.stat().st_uid == os.getuid() and parent.name.startswith((
+                "pytest-",
+                "popen-",
+            )):
                 parent.chmod(0o755)
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755)

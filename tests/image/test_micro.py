@@ -10,7 +10,8 @@ import trio
 from netlab.image.store import Image, Store, open_store
 from tests.image.guest import LIMIT, Guest, open_guest
 
-pytestmark = pytest.mark.machines
+# One guest is for all of them.
+pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("micro")]
 
 MODULES = (
     "8021q", "bonding", "br_netfilter", "bridge", "dummy", "ifb", "ip6_gre", "ip_gre", "ipip",

@@ -375,6 +375,7 @@ def test_an_unprivileged_user_can_build(
     home.mkdir()
     os.chown(home, 65534, 65534)
     make_readable(repository.folder.parent)
+    make_readable(tmp_path)
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
          sys.executable, "-c", BUILD, str(home / "images")],

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,17 +119,20 @@ def test_ctrl_c_takes_the_lab_down_and_says_what_was_under_way(home: Home, tmp_p
     (tmp_path / "long.yaml").write_text(
         "name: long\nnodes: {a: {id: 1}}\nchecks:\n"
         "  - {name: first, command: {node: a, run: 'true'}}\n"
-        "  - {name: second, command: {node: a, run: sleep 50}}\n"
+        "  - {name: second, command: {node: a, run: 'echo under way >/dev/console; sleep 50'}}\n"
         "  - {name: third, command: {node: a, run: 'true'}}\n"
     )
     junit, page = tmp_path / "junit.xml", tmp_path / "page.html"
+    home.environment["TMPDIR"] = str(tmp_path)
     running = home.start(
         "test", str(tmp_path / "long.yaml"), "--junit", str(junit), "--report", str(page),
         start_new_session=True,
     )  # fmt: skip
     assert running.stdout is not None
     assert "first" in running.stdout.readline()
-    time.sleep(0.5)
+    # The second check says on the console that it is under way.
+    while not any(b"under way" in log.read_bytes() for log in tmp_path.rglob("console.log")):
+        assert running.poll() is None
     os.killpg(running.pid, signal.SIGINT)
     stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,25 @@ def test_a_long_copy_shows_how_far_it_is_and_can_be_interrupted(
         assert copy.process.wait(30) == 130
         assert copy.is_restored()
     assert [path.name for path in tmp_path.iterdir()] == ["pair.yaml"]
+
+
+SMALL_DISK = 'mount -t tmpfs -o size=2m none "$1" && cd "$1" && "$2" -m netlab.cli.main cp a:"$3" .'
+
+
+@pytest.mark.parametrize("source", ["big", "tree"])
+def test_a_full_disk_of_ours_is_told_and_keeps_nothing(
+    home: Home, pair: Path, tmp_path: Path, source: str
+) -> None:
+    home.run("up", str(pair))
+    run_in(home, "a", "mkdir /tmp/tree; cd /tmp; head -c 5000000 /dev/urandom >big; cp big tree")
+    # In a mount namespace of its own: nobody else sees the disk.
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    script = f"{SMALL_DISK}; status=$?; ls -A; exit $status"
+    done = subprocess.run(
+        ["unshare", "--mount", *user, "sh", "-c", script, "sh",
+         str(tmp_path), sys.executable, f"/tmp/{source}"],
+        env=home.environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert f"/{source}: No space left on device" in done.stderr
+    assert done.stdout == ""

@@ -83,3 +83,14 @@ def test_a_script_that_is_interrupted_is_told_and_leaves_nothing(
     assert f"interrupted: {script}" in told
     (case,) = ElementTree.parse(junit).getroot().iter("testcase")
     assert (case.get("name"), [one.tag for one in case]) == (str(script), ["error"])
+
+
+def test_a_script_ends_when_its_nodes_do_not_become_ready_in_time(
+    home: Home, pair: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "early.py"
+    script.write_text("log.info('it begins')\na.wait_for_console_text('nothing such')\n")
+    done = home.run("test", str(pair), "--script", str(script), "--timeout", "0.5", status=4)
+    assert "it begins" in done.stdout
+    assert "2 of 2 nodes are not ready after 0.5 s" in done.stderr
+    assert home.processes() == set()

@@ -86,3 +86,13 @@ def test_ipython_awaits_in_a_labs_own_loop(home: Home, pair: Path) -> None:
         prompt.type(b"\x04")
         assert prompt.process.wait(30) == 0
         assert prompt.is_restored()
+
+
+def test_two_nodes_with_one_name_in_python_are_both_reached(home: Home, pair: Path) -> None:
+    pair.write_text("name: pair\nnodes: {1a: {id: 1}, 2a: {id: 2}, b: {id: 3}}\n")
+    home.run("up", str(pair))
+    asked = "print([await node.succeed('hostname') for node in (lab['1a'], lab['2a'], b)])"
+    done = pipe(home, f"{asked}\n_a\n")
+    assert done.stdout == "['1a\\n', '2a\\n', 'b\\n']\n"
+    assert '_a would be several nodes: lab["1a"], lab["2a"]' in done.stderr
+    assert "NameError: name '_a' is not defined" in done.stderr

@@ -17,7 +17,8 @@ from platformdirs import PlatformDirs
 import netlab
 from tests.lab.conftest import list_processes
 
-pytestmark = pytest.mark.machines
+# Who may open /dev/net/tun is changed meanwhile.
+pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("tun")]
 
 USER = 64321
 """A uid that nobody has."""

@@ -30,6 +30,9 @@ PACKAGES = (
     "attrs",
     "idna",
 )
+# Who may open /dev/net/tun is changed meanwhile.
+pytestmark = pytest.mark.xdist_group("tun")
+
 TUN = Path("/dev/net/tun")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 

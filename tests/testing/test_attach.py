@@ -17,6 +17,7 @@ from tests.lab.conftest import Home
 from tests.testing.conftest import LIMIT
 from tests.testing.test_commands import ONE, check_deadlines, check_files, check_power, check_verbs
 from tests.testing.test_network import check_pair
+from tests.testing.test_screen import check_keys, check_pictures, check_text
 from tests.testing.test_streams import check_streams
 
 pytestmark = pytest.mark.machines
@@ -35,24 +36,55 @@ async def open_attached(home: Home, lab: str) -> AsyncGenerator[LabDriver]:
         yield driver
 
 
-async def test_a_lab_elsewhere_does_what_one_here_does(
-    home: Home, pair: Path, tmp_path: Path
-) -> None:
+async def check_screen(lab: LabDriver, folder: Path) -> None:
+    await check_pictures(lab["a"], folder)
+    await check_keys(lab["a"])
+    await check_text(lab["a"])
+
+
+def check_untouched(home: Home, lab: str) -> None:
+    """The lab is as it was left, and the lab process has noticed no error."""
+    assert {node["state"] for node in home.status("--name", lab)["nodes"]} == {"ready"}
+    assert folders_of(home, lab).log.read_text() == ""
+
+
+async def test_a_node_elsewhere_does_what_one_here_does(home: Home, tmp_path: Path) -> None:
     one = tmp_path / "one.yaml"
     one.write_text(ONE)
     home.run("up", str(one))
-    home.run("up", str(pair))
-    for name, check in (("one", check_verbs), ("one", check_files), ("pair", check_pair)):
+    for check in (check_verbs, check_files):
         folder = tmp_path / check.__name__
         folder.mkdir()
-        async with open_attached(home, name) as lab:
+        async with open_attached(home, "one") as lab:
             await check(lab, folder)
+    check_untouched(home, "one")
+
+
+async def test_a_network_elsewhere_does_what_one_here_does(
+    home: Home, pair: Path, tmp_path: Path
+) -> None:
+    home.run("up", str(pair))
+    folder = tmp_path / "check_pair"
+    folder.mkdir()
+    async with open_attached(home, "pair") as lab:
+        await check_pair(lab, folder)
+    check_untouched(home, "pair")
+
+
+async def test_streams_screen_and_power_elsewhere_are_those_here(
+    home: Home, tmp_path: Path
+) -> None:
+    one = tmp_path / "one.yaml"
+    one.write_text(ONE.replace("vlans: 7", "vlans: 7, display: std"))
+    home.run("up", str(one))
+    async with open_attached(home, "one") as lab:
+        folder = tmp_path / "check_screen"
+        folder.mkdir()
+        await check_screen(lab, folder)
     for check in (check_streams, check_deadlines, check_power):
         async with open_attached(home, "one") as lab:
             await check(lab)
-    # The lab is as it was left, and the lab process has noticed no error.
-    assert [node["state"] for node in home.status("--name", "one")["nodes"]] == ["ready"]
-    assert folders_of(home, "one").log.read_text() == ""
+    check_untouched(home, "one")
 
 
 async def test_what_becomes_of_the_lab_is_told(home: Home, pair: Path) -> None:

@@ -207,6 +207,25 @@ async def check_late(lab: LabDriver, reason: str) -> None:
     assert trio.current_time() - began < 2
 
 
+async def check_lost_agent(lab: LabDriver) -> None:
+    """An agent that is stuck, that is started again, and that is not."""
+    node = lab["a"]
+    stop = "sleep 0.5; kill -STOP $agent; sleep 3; kill -CONT $agent"
+    await node.succeed(f"agent=$(pidof qemu-ga); ({stop}) >/dev/null 2>&1 &")
+    await check_late(lab, r"did not end within .*: the guest's agent has been silent for \d")
+    assert await node.succeed("echo awake") == "awake\n"
+    kill = "kill -KILL $(pidof qemu-ga); sleep 50"
+    with trio.fail_after(20), pytest.raises(MachineError, match="the guest's agent ended"):
+        await node.succeed(kill)
+    assert await node.succeed("echo another") == "another\n"
+    await node.succeed("printf '#!/bin/sh\nexec sleep 600\n' >/usr/lib/netlab/agent")
+    with trio.fail_after(20), pytest.raises(MachineError, match="the guest's agent ended"):
+        await node.succeed(kill)
+    await check_late(lab, "the guest's agent has ended and was not started again")
+    with trio.fail_after(1), pytest.raises(WaitError, match="was not started again"):
+        await node.wait_for_file("/tmp/none")
+
+
 async def check_deadlines(lab: LabDriver) -> None:
     node = lab["a"]
     await check_late(lab, r"a: `sleep 50` did not end within 0.95 s: it still runs")
@@ -223,6 +242,8 @@ async def check_deadlines(lab: LabDriver) -> None:
     with pytest.raises(MachineError, match="keeps its output open"):
         await node.succeed("sleep 60 & exit 0")
     await node.succeed("sleep 60 >/dev/null 2>&1 & exit 0")
+    await check_lost_agent(lab)
+    # The machine is lost next, and what starts it again starts an agent.
     os.kill(node.node.pid, signal.SIGKILL)
     with trio.fail_after(5), pytest.raises(MachineDiedError, match="killed by SIGKILL") as died:
         await node.wait_until_succeeds("false")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,11 +38,16 @@ def suite(home: Home) -> Path:
 
 
 def run_pytest(
-    home: Home, suite: Path, *words: str, status: int, limit: float = 300
+    home: Home,
+    suite: Path,
+    *words: str,
+    status: int,
+    limit: float = 300,
+    within: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "-v"]
     done = subprocess.run(
-        [*command, f"--basetemp={home.folder / 'tmp'}", *words],
+        [*within, *command, f"--basetemp={home.folder / 'tmp'}", *words],
         cwd=suite,
         env={**home.environment, "COLUMNS": "200"},
         stdin=subprocess.DEVNULL,
@@ -69,6 +75,8 @@ async def test_green(lab, plan, topology):
 async def test_red(lab):
     await lab["a"].succeed("ip addr add 192.168.77.7/24 dev eth1")
     async with lab.link("a", "b").down():
+        # The guest's kernel tells such news at most once a second.
+        await lab["a"].wait_until_succeeds("ip link show dev eth1 | grep NO-CARRIER")
         await lab["a"].succeed("echo why >&2; exit 3")
 
 async def test_parts(lab):
@@ -124,6 +132,27 @@ def test_a_red_test_leaves_its_evidence_and_a_green_one_nothing(home: Home, suit
     assert "b: QEMU was killed by SIGKILL" in done.stdout
     cases = ElementTree.parse(suite / "j.xml").getroot().iter("testcase")
     assert sum(case.find("failure") is not None for case in cases) == 4
+
+
+FULL = 'mount -t tmpfs -o size=16k none "$1" && shift && exec "$@"'
+
+
+def test_a_red_test_on_a_full_disk_says_why_it_failed_and_what_is_lost(
+    home: Home, suite: Path
+) -> None:
+    (suite / "tests/test_red.py").write_text(
+        "import pytest\n\n@pytest.mark.netlab('one.yaml')\nasync def test_red(lab):\n"
+        "    await lab['a'].succeed('echo why >&2; exit 3')\n"
+    )
+    (suite / "artifacts").mkdir()
+    # In a mount namespace of its own: nobody else sees the disk.
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    full = ("unshare", "--mount", *user, "sh", "-c", FULL, "sh", "artifacts")
+    done = run_pytest(home, suite, "--netlab-artifacts", "artifacts", status=1, within=full)
+    assert "CommandError: a: `echo why >&2; exit 3` exited with status 3: why" in done.stdout
+    assert "what could not be had" in done.stdout
+    assert "nodes/a/agent.log cannot be written: No space left on device" in done.stdout
+    assert "1 failed in" in done.stdout
 
 
 def check_evidence(folder: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,12 @@ def test_an_interrupted_script_takes_its_lab_along() -> None:
     script = "try:\n    machine.wait_until_fails('true')\nfinally:\n    print('left', flush=True)"
     argv = (sys.executable, "-c", INTERRUPTED, ONE, script)
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        # Whoever runs the tests may have us ignore Ctrl-C, as shells do in the background.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as run:
         assert run.stdout is not None
         pid = int(run.stdout.readline())
