@@ -77,7 +77,8 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
 
     Which accelerator ``auto`` means is the host's matter: the plan shows the one without KVM.
     """
-    from netlab.machine.argv import ImageFiles, argv, channels, choose_boot
+    from netlab.machine.argv import argv, channels
+    from netlab.machine.boot import FirmwareFiles, ImageFiles, choose_boot
     from netlab.plan.catalogue import IMAGES
 
     files = ImageFiles(
@@ -87,7 +88,15 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
         append=f"{{{node.image}:append}}",
         disk=f"{{{node.image}:disk}}" if IMAGES[node.image].disk else None,
     )
-    boot = choose_boot(node, files, disk=f"{{{node.name}:disk}}")
+    firmware = FirmwareFiles(
+        code=node.firmware.code or "{uefi:code}", template=node.firmware.vars or "{uefi:vars}"
+    )
+    boot = choose_boot(
+        node,
+        files,
+        own=lambda name: f"{{{node.name}:{name}}}",
+        firmware=None if node.firmware.kind == "bios" else firmware,
+    )
     accel = "kvm" if node.accel == "kvm" else "tcg"
     return argv(node, boot, accel=accel, channels=channels(node))
 

@@ -15,8 +15,8 @@ from netlab.errors import AgentError, MachineDiedError, MachineError, NetlabErro
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
 from netlab.machine.agent import GuestFile, Result
-from netlab.machine.argv import Boot
-from netlab.machine.disk import has_disk, open_disk
+from netlab.machine.boot import Boot
+from netlab.machine.disk import has_files, open_files
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
 from netlab.machine.output import Output, execute_telling
@@ -267,13 +267,13 @@ class Node:
         A failure is kept in :attr:`error` and told as an event; it is this node's, not the lab's.
         Then it waits to be started again.
         """
-        async with AsyncExitStack() as disks:
+        async with AsyncExitStack() as files:
             while True:
                 self._asked = trio.Event()
                 self._stopped = trio.Event()
                 self._end = ""
                 try:
-                    await self._prepare(boot, shared, disks)
+                    await self._prepare(boot, shared, files)
                     await self._live(boot, accel, shared)
                 except NetlabError as error:
                     if self._end:
@@ -289,12 +289,12 @@ class Node:
                     self._stopped.set()
                 await self._asked.wait()
 
-    async def _prepare(self, boot: Boot, shared: Circumstances, disks: AsyncExitStack) -> None:
-        """Make its folder and its disk, if they are not there: both outlive its machine."""
+    async def _prepare(self, boot: Boot, shared: Circumstances, files: AsyncExitStack) -> None:
+        """Make its folder and the files in it, if they are not there: they outlive its machine."""
         folder = shared.folder / self.plan.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not has_disk(boot):
-            await disks.enter_async_context(open_disk(boot))
+        if not has_files(boot):
+            await files.enter_async_context(open_files(boot))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with AsyncExitStack() as slot:

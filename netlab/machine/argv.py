@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netlab.errors import InputError
+from netlab.machine.boot import Boot, Firmware
 from netlab.plan.catalogue import MAXIMUM_INTERFACES
 from netlab.plan.model import Display, InterfacePlan, NodePlan, Wire
 
@@ -40,44 +41,6 @@ OFFLOADS = (
     "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
 )  # fmt: skip
 """What makes a frame on the wire differ from one on a cable. mrg_rxbuf stays: it is only memory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boot:
-    """What a machine boots from; paths are strings so that a plan can print placeholders.
-
-    Attributes:
-        kernel: A kernel image, or None to boot from the first disk.
-        initrd: Its initial RAM disk, or None.
-        append: Its command line.
-        disks: qcow2 files that the machine writes to.
-        base: The image behind the first of them, which is only ever read; or None.
-    """
-
-    kernel: str | None
-    initrd: str | None = None
-    append: str = ""
-    disks: tuple[str, ...] = ()
-    base: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFiles:
-    """What an image has to boot from; paths are strings so that a plan can print placeholders.
-
-    Attributes:
-        kernel: The kernel that boots fastest, and never hears of a screen.
-        packed_kernel: The one that asks the firmware for it.
-        initrd: The initial RAM disk.
-        append: The kernel's command line.
-        disk: A disk with the root file system, qcow2, which is only ever read; or None.
-    """
-
-    kernel: str
-    packed_kernel: str
-    initrd: str
-    append: str
-    disk: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,23 +100,6 @@ def nic_id(index: int) -> str:
     return f"nic{index}"
 
 
-def choose_boot(node: NodePlan, files: ImageFiles, *, disk: str | None = None) -> Boot:
-    """Return what a node boots from, of what its image has.
-
-    Args:
-        node: The node.
-        files: Its image's.
-        disk: The layer of its own over the image's disk, if that has one.
-    """
-    disks = () if files.disk is None or disk is None else (disk,)
-    kernel, append = files.kernel, files.append
-    if node.display != "none":
-        # The kernel prints on all consoles, and /dev/console is the last one. Looking for a place
-        # by chance takes time, and in little memory it complains on the screen that there is none.
-        kernel, append = files.packed_kernel, f"console=tty0 {append} nokaslr"
-    return Boot(kernel=kernel, initrd=files.initrd, append=append, disks=disks, base=files.disk)
-
-
 def argv(
     node: NodePlan, boot: Boot, *, accel: Literal["kvm", "tcg"], channels: Channels
 ) -> tuple[str, ...]:
@@ -177,7 +123,7 @@ def argv(
         ("-display", "none"),
         # A guest that breaks out of its devices finds no way to start programs or gain rights.
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-        ("-machine", architecture.machine),
+        ("-machine", _machine(architecture.machine, boot)),
         ("-accel", accel),
         ("-cpu", "host" if accel == "kvm" else architecture.emulated),
         ("-smp", str(node.cpus)),
@@ -190,6 +136,7 @@ def argv(
         ("-object", "rng-random,id=random0,filename=/dev/urandom"),
         ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
         *_display(node.display),
+        *(() if boot.firmware is None else _firmware(boot.firmware)),
         *_boot(boot),
         *(group for index in range(len(boot.disks)) for group in _disk(index, boot)),
         *(
@@ -239,6 +186,27 @@ def _display(display: Display) -> tuple[tuple[str, str], ...]:
         return ()
     # No keyboard: q35 has one, on its PS/2 port.
     return (("-device", f"{device},id=display0,bus=pcie.0,addr={DISPLAY_SLOT:#x}"),)
+
+
+def _machine(machine: str, boot: Boot) -> str:
+    if boot.firmware is None:
+        return machine
+    return f"{machine},pflash0=firmware0,pflash1=firmware1"
+
+
+def _firmware(firmware: Firmware) -> tuple[tuple[str, str], ...]:
+    code, store = _escape(firmware.code), _escape(firmware.store)
+    return (
+        (
+            "-blockdev",
+            f"driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={code}",
+        ),
+        (
+            "-blockdev",
+            "driver=raw,node-name=firmware1,cache.no-flush=on,file.driver=file,"
+            f"file.filename={store}",
+        ),
+    )
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:

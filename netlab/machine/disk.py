@@ -1,4 +1,4 @@
-"""Overlays: a machine's own disk over an image that nobody writes to."""
+"""The files of a machine's own: a disk over an image that nobody writes to, UEFI variables."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from pathlib import Path
 from typing import Literal
 
 from netlab.errors import MachineError
-from netlab.machine.argv import Boot
+from netlab.machine.boot import Boot
+from netlab.machine.firmware import open_store
 from netlab.process import run
 
-DISK = "disk0.qcow2"
-"""Name of a machine's disk in its folder."""
 
-
-def has_disk(boot: Boot) -> bool:
-    """Say whether a machine's own disks are there, all that it needs."""
-    return all(Path(disk).exists() for disk in boot.disks)
+def has_files(boot: Boot) -> bool:
+    """Say whether the files of a machine's own are there, all that it needs."""
+    stores = () if boot.firmware is None else (boot.firmware.store,)
+    return all(Path(file).exists() for file in (*boot.disks, *stores))
 
 
 @asynccontextmanager
-async def open_disk(boot: Boot) -> AsyncGenerator[None]:
-    """Give a machine that boots from a disk a layer of its own over it, for the block's length.
+async def open_files(boot: Boot) -> AsyncGenerator[None]:
+    """Give a machine the files of its own, for the block's length.
 
-    What the machine writes stays while it stops and starts; in the end nothing is left.
+    A layer over the disk that it boots from, and a store of UEFI variables. What the machine writes
+    stays while it stops and starts; in the end nothing is left.
 
     Raises:
-        MachineError: There is such a layer already, or the image is gone.
+        MachineError: There is such a file already, or what it is made from is gone.
         MissingProgramError: qemu-img is not installed.
         ProgramError: qemu-img failed.
     """
-    if boot.base is None or not boot.disks:
-        yield
-        return
-    overlay = await create_overlay(Path(boot.base), Path(boot.disks[0]), base_format="qcow2")
     with ExitStack() as stack:
-        stack.callback(overlay.unlink, missing_ok=True)
+        if boot.firmware is not None:
+            stack.enter_context(open_store(boot.firmware))
+        if boot.base is not None and boot.disks:
+            overlay = await create_overlay(
+                Path(boot.base), Path(boot.disks[0]), base_format="qcow2"
+            )
+            stack.callback(overlay.unlink, missing_ok=True)
         yield
 
 

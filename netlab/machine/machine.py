@@ -32,7 +32,8 @@ from netlab.errors import (
     UnknownNameError,
 )
 from netlab.machine.agent import open_agent
-from netlab.machine.argv import Boot, Channels, argv, channels, nic_id
+from netlab.machine.argv import Channels, argv, channels, nic_id
+from netlab.machine.boot import Boot
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.qmp import QMP, open_qmp

@@ -14,4 +14,5 @@ same plan everywhere::
     model.py       the plan
     codec.py       the plan as JSON and back, its digest, the difference of two
     select.py      a part of a plan
+    files.py       the files of the host that it names
 """

@@ -20,6 +20,7 @@ class ImageFacts:
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
+        uefi_memory: MiB more with UEFI: its firmware keeps some, and the kernel unpacks itself.
         memory: MiB when nothing is said.
     """
 
@@ -29,6 +30,7 @@ class ImageFacts:
     minimum_memory: int
     interface_memory: int
     display_memory: int
+    uefi_memory: int
     memory: int
 
 
@@ -40,6 +42,7 @@ IMAGES = {
         minimum_memory=116,
         interface_memory=512,
         display_memory=4,
+        uefi_memory=84,
         memory=128,
     ),
     "debian": ImageFacts(
@@ -49,6 +52,7 @@ IMAGES = {
         minimum_memory=256,
         interface_memory=512,
         display_memory=4,
+        uefi_memory=84,
         memory=512,
     ),
 }

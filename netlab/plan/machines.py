@@ -28,12 +28,15 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
     display = node.settings.display != "none"
     if display:
         minimum += facts.display_memory
+    uefi = node.settings.firmware.kind == "uefi"
+    if uefi:
+        minimum += facts.uefi_memory
     memory = node.settings.memory
     if memory is None:
         return max(facts.memory, minimum)
     if memory < minimum:
         count = f"{interfaces} interface{'s' if interfaces != 1 else ''}"
-        what = " and ".join([count] * bool(interfaces) + ["a display"] * display)
+        what = " and ".join([count] * bool(interfaces) + ["a display"] * display + ["UEFI"] * uefi)
         with_them = f" with {what}" if what else ""
         message = f"{memory} MiB of memory, and the image {quote(node.settings.image)} needs"
         mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")

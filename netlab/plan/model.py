@@ -13,6 +13,7 @@ from typing import Literal
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
+FirmwareKind = Literal["bios", "uefi"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,25 @@ class FilePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwarePlan:
+    """What starts a machine.
+
+    Attributes:
+        kind: ``bios``, which QEMU has, or ``uefi``.
+        code: A file of the host with the firmware's program, or None for the host's own.
+        vars: A file of the host that the variable store is made from, or None for the one that
+            belongs to the host's own firmware. Never written to.
+    """
+
+    kind: FirmwareKind
+    code: str | None
+    vars: str | None
+
+
+BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
     """One machine.
 
@@ -113,6 +133,7 @@ class NodePlan:
         cpus: Number of virtual CPUs.
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
+        firmware: What starts it.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID, a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -138,6 +159,7 @@ class NodePlan:
     routes: tuple[RoutePlan, ...]
     files: tuple[FilePlan, ...]
     run: tuple[str, ...]
+    firmware: FirmwarePlan = BIOS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,6 +134,7 @@ def _node(
         routes=plan_routes(node, own, routing),
         files=settings.files,
         run=settings.run,
+        firmware=settings.firmware,
     )
 
 

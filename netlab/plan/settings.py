@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from netlab.plan.catalogue import IMAGES, ImageFacts
-from netlab.plan.model import Accel, Display, FilePlan, Wire
+from netlab.plan.model import BIOS, Accel, Display, FilePlan, FirmwareKind, FirmwarePlan, Wire
+from netlab.topology.hardware import Firmware
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
@@ -37,6 +38,7 @@ class NodeSettings:
     cpus: int
     memory: int | None
     display: Display
+    firmware: FirmwarePlan
     wire: Wire
     mtu: int
     loopback: bool | tuple[HostAddress, ...]
@@ -74,6 +76,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         cpus=values.get("cpus", 1),
         memory=values.get("memory"),
         display=values.get("display", "none"),
+        firmware=_firmware(values.get("firmware")),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
         loopback=values.get("loopback", False),
@@ -117,6 +120,13 @@ def _check_image(settings: NodeSettings, facts: ImageFacts, mistakes: Mistakes) 
         image, wanted = quote(settings.image), quote(settings.arch)
         message = f"the image {image} is for {facts.arch}, not {wanted}"
         mistakes.add(settings.places["arch"], message)
+
+
+def _firmware(firmware: Firmware | None) -> FirmwarePlan:
+    if firmware is None:
+        return BIOS
+    kind = cast("FirmwareKind", firmware.kind)
+    return FirmwarePlan(kind=kind, code=firmware.code, vars=firmware.vars)
 
 
 def _files(

@@ -25,6 +25,7 @@ from pydantic import (
 from netlab.errors import Mistake
 from netlab.topology.checks import Check
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
+from netlab.topology.hardware import Firmware
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
 from netlab.topology.scalars import (
@@ -147,6 +148,13 @@ class Settings(Model):
         description=(
             "Its graphics card: none (the default), std (VGA) or virtio. "
             "With one it has a screen, and the micro image a shell there."
+        ),
+    )
+    firmware: Firmware | None = Field(
+        default=None,
+        description=(
+            "What starts it: bios (the default) or uefi, whatever it boots; or {code, vars}, "
+            "files of an own build. Each node has a variable store of its own."
         ),
     )
     wire: Annotated[str, *choice("exact", "fast")] | None = Field(

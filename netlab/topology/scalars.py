@@ -251,6 +251,7 @@ LabName = Annotated[Name, AfterValidator(names.check_lab_name)]
 VariableName = Annotated[Name, AfterValidator(_variable_name)]
 NodePattern = Annotated[Name, AfterValidator(_node_pattern)]
 InterfaceName = Annotated[Name, AfterValidator(names.check_interface_name)]
+HostPath = Annotated[Name, AfterValidator(names.check_host_path)]
 GuestPath = Annotated[str, BeforeValidator(text_of), AfterValidator(names.check_guest_path)]
 Flag = Annotated[
     bool,

@@ -10,18 +10,29 @@ from netlab.machine.argv import (
     DISPLAYS,
     MAX_DISKS,
     MAXIMUM_INTERFACES,
-    Boot,
-    ImageFiles,
     argv,
     channels,
-    choose_boot,
 )
+from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.plan.model import InterfacePlan, NodePlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
 MakeNode = Callable[..., NodePlan]
 MakeInterface = Callable[..., InterfacePlan]
+
+
+IMAGE = ImageFiles(
+    kernel="/images/kernel",
+    packed_kernel="/images/packed",
+    initrd="/images/i",
+    append="console=ttyS0 quiet",
+)
+
+
+def own(name: str) -> str:
+    """Return where a file of the node's own is."""
+    return f"/labs/r1/{name}"
 
 
 def lines(words: tuple[str, ...]) -> str:
@@ -53,18 +64,12 @@ def test_a_fast_node_under_kvm_with_disks(
 def test_a_node_with_a_display_boots_the_kernel_that_finds_it(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
-    files = ImageFiles(
-        kernel="/images/kernel",
-        packed_kernel="/images/packed",
-        initrd="/images/i",
-        append="console=ttyS0 quiet",
-    )
     for display in ("std", "virtio"):
         node = make_node(display=display)
-        boot = choose_boot(node, files)
+        boot = choose_boot(node, IMAGE, own=own)
         words = argv(node, boot, accel="tcg", channels=channels(node))
         check_golden(f"{display}.argv", lines(words))
-    assert choose_boot(make_node(), files) == Boot(
+    assert choose_boot(make_node(), IMAGE, own=own) == Boot(
         kernel="/images/kernel", initrd="/images/i", append="console=ttyS0 quiet"
     )
 
@@ -72,17 +77,22 @@ def test_a_node_with_a_display_boots_the_kernel_that_finds_it(
 def test_a_node_whose_image_has_a_disk_boots_the_kernel_over_a_layer_of_its_own(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
-    files = ImageFiles(
-        kernel="/images/kernel",
-        packed_kernel="/images/packed",
-        initrd="/images/i",
-        append="root=UUID=1 ro",
-        disk="/images/disk.qcow2",
-    )
+    files = replace(IMAGE, append="root=UUID=1 ro", disk="/images/disk.qcow2")
     node = make_node(memory=512)
-    boot = choose_boot(node, files, disk="/labs/r1/disk0.qcow2")
+    boot = choose_boot(node, files, own=own)
     assert boot.base == "/images/disk.qcow2"
     check_golden("layer.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
+
+
+def test_a_node_with_uefi_boots_the_kernel_that_asks_it_and_has_variables_of_its_own(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    node = make_node(memory=200)
+    firmware = FirmwareFiles(code="/ovmf/code,4M.fd", template="/ovmf/vars.fd")
+    boot = choose_boot(node, IMAGE, own=own, firmware=firmware)
+    words = argv(node, boot, accel="tcg", channels=channels(node))
+    check_golden("uefi.argv", lines(words))
+    assert "/ovmf/vars.fd" not in " ".join(words)
 
 
 def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
