@@ -19,7 +19,7 @@ from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
-from netlab.machine.firmware import find_firmware
+from netlab.machine.hostfiles import find_files
 from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.plan.settings import DEFAULT_IMAGE
@@ -129,7 +129,7 @@ async def open_lab(
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
         _check_accel(plan, options)
-        firmware = find_firmware(plan.nodes)
+        firmware = find_files(plan.nodes)
         store = store or open_store()
         images = await _ensure_images((node.image for node in plan.nodes), store, events)
         boots = {

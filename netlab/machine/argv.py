@@ -7,12 +7,14 @@ can be taken down by name and a node's PCI addresses never depend on another's.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 from netlab.errors import InputError
-from netlab.machine.boot import Boot, Firmware
-from netlab.plan.catalogue import MAXIMUM_INTERFACES
+from netlab.machine.boot import Boot
+from netlab.machine.drives import disk_options, escape, firmware_options
+from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
 from netlab.plan.model import Display, InterfacePlan, NodePlan, Wire
 
 FIRST_DESCRIPTOR = 10
@@ -23,7 +25,6 @@ AGENT_PORT = "agent0"
 """QEMU's names of the bus of virtio ports, and of the port that the guest agent has."""
 
 DISPLAY_SLOT = 0x03
-FIRST_DISK_SLOT = 0x08
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
 """PCI: q35 has its own devices in slots 0 and 31; a slot has 8 functions, and so the 15 slots from
@@ -33,8 +34,6 @@ MESSAGE_SIGNALLED = 48
 """So many interfaces get interrupts of their own, three each (MSI-X); those behind share the four
 lines of the PCI bus. A processor of Linux on x86 has some 220 vectors for everything (kernel,
 arch/x86/include/asm/irq_vectors.h), and a NIC that finds none left does not come up."""
-
-MAX_DISKS = FIRST_NIC_SLOT - FIRST_DISK_SLOT
 
 OFFLOADS = (
     "csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo",
@@ -117,7 +116,7 @@ def argv(
     architecture = _check(node, boot)
     arguments = (
         (architecture.program,),
-        ("-name", f"guest={_escape(node.name)}"),
+        ("-name", f"guest={escape(node.name)}"),
         ("-nodefaults",),
         ("-no-user-config",),
         ("-display", "none"),
@@ -136,9 +135,9 @@ def argv(
         ("-object", "rng-random,id=random0,filename=/dev/urandom"),
         ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
         *_display(node.display),
-        *(() if boot.firmware is None else _firmware(boot.firmware)),
+        *(() if boot.firmware is None else firmware_options(boot.firmware)),
         *_boot(boot),
-        *(group for index in range(len(boot.disks)) for group in _disk(index, boot)),
+        *disk_options(boot, "pcie.0"),
         *(
             group
             for index, interface in enumerate(node.interfaces)
@@ -159,8 +158,10 @@ def _check(node: NodePlan, boot: Boot) -> Architecture:
             f" {MAXIMUM_INTERFACES}",
             hint="use VLANs on fewer interfaces, or more nodes",
         )
-    if len(boot.disks) > MAX_DISKS:
-        raise InputError(f"{node.name} has {len(boot.disks)} disks, a machine takes {MAX_DISKS}")
+    counts = Counter(disk.bus for disk in boot.disks)
+    for bus, limit in MAXIMUM_DISKS.items():
+        if (count := counts[bus]) > limit:
+            raise InputError(f"{node.name} has {count} disks on {bus}, a machine takes {limit}")
     return architecture
 
 
@@ -194,21 +195,6 @@ def _machine(machine: str, boot: Boot) -> str:
     return f"{machine},pflash0=firmware0,pflash1=firmware1"
 
 
-def _firmware(firmware: Firmware) -> tuple[tuple[str, str], ...]:
-    code, store = _escape(firmware.code), _escape(firmware.store)
-    return (
-        (
-            "-blockdev",
-            f"driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={code}",
-        ),
-        (
-            "-blockdev",
-            "driver=raw,node-name=firmware1,cache.no-flush=on,file.driver=file,"
-            f"file.filename={store}",
-        ),
-    )
-
-
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
     if boot.kernel is None:
         return ()
@@ -220,31 +206,12 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
     return groups
 
 
-def _disk(index: int, boot: Boot) -> tuple[tuple[str, str], ...]:
-    slot = FIRST_DISK_SLOT + index
-    # A kernel that QEMU is given takes the first place itself.
-    order = f",bootindex={index}" if boot.kernel is None else ""
-    return (
-        (
-            "-blockdev",
-            # What the disk keeps lives as long as the lab: a host that crashes takes both.
-            f"driver=qcow2,node-name=disk{index},discard=unmap,cache.no-flush=on,"
-            f"file.driver=file,file.discard=unmap,file.filename={_escape(boot.disks[index])}",
-        ),
-        (
-            "-device",
-            f"virtio-blk-pci,id=blk{index},drive=disk{index},bus=pcie.0,addr={slot:#x},"
-            f"disable-legacy=on{order}",
-        ),
-    )
-
-
 def _nic(
     index: int, interface: InterfacePlan, wire: Wire, descriptor: int
 ) -> tuple[tuple[str, str], ...]:
     slot, function = divmod(index, FUNCTIONS)
     parts = [
-        f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={_escape(interface.mac)}",
+        f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={escape(interface.mac)}",
         f"bus=pcie.0,addr={FIRST_NIC_SLOT + slot:#x}.{function}",
         "disable-legacy=on",
         "romfile=",
@@ -261,8 +228,3 @@ def _nic(
         ("-netdev", f"tap,id=net{index},fd={descriptor}"),
         ("-device", ",".join(parts)),
     )
-
-
-def _escape(value: str) -> str:
-    """Double the commas, which QEMU's option parser takes for separators otherwise."""
-    return value.replace(",", ",,")

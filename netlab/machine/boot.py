@@ -6,12 +6,11 @@ Paths are strings, so that a plan can be shown with placeholders for what is the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from netlab.plan.model import NodePlan
+from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
 
-DISK = "disk0.qcow2"
-"""Name of a machine's disk in its folder."""
+_MIB = 1 << 20
 
 VARIABLES = "vars.fd"
 """Name of a machine's UEFI variable store in its folder."""
@@ -46,6 +45,44 @@ class Firmware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """How a disk of a machine's own is made, once: a qcow2 file.
+
+    Attributes:
+        base: The file below, which is only ever read; None for an empty disk.
+        format: What that is.
+        size: Bytes of the disk as the guest sees it; the base's when None.
+    """
+
+    base: str | None
+    format: DiskFormat
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk of a machine.
+
+    Attributes:
+        file: What QEMU opens.
+        format: What that is.
+        layer: How it is made, or None for a file that is there and is only read.
+        bus: What it hangs on.
+        serial: The serial number that the guest reads, or None.
+        discard: Whether the host takes back what the guest discards.
+        read_only: Whether the guest may only read it.
+    """
+
+    file: str
+    format: DiskFormat
+    layer: Layer | None
+    bus: Bus = "virtio"
+    serial: str | None = None
+    discard: bool = True
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -53,16 +90,14 @@ class Boot:
         kernel: A kernel image, or None to boot from the first disk.
         initrd: Its initial RAM disk, or None.
         append: Its command line.
-        disks: qcow2 files that the machine writes to.
-        base: The image behind the first of them, which is only ever read; or None.
+        disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
     """
 
     kernel: str | None
     initrd: str | None = None
     append: str = ""
-    disks: tuple[str, ...] = ()
-    base: str | None = None
+    disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
 
 
@@ -100,7 +135,16 @@ def choose_boot(
         own: Returns the path of a file of the node's own, by its name.
         firmware: The build of UEFI firmware that it has, if that is its firmware.
     """
-    disks = () if files.disk is None else (own(DISK),)
+    boot = Boot(
+        kernel=None,
+        disks=tuple(
+            _disk(disk, files.disk, own(f"disk{index}.qcow2"))
+            for index, disk in enumerate(node.disks)
+        ),
+        firmware=None if firmware is None else _firmware(firmware, own),
+    )
+    if node.boot == "disk":
+        return boot
     kernel, append = files.kernel, files.append
     if node.display != "none" or firmware is not None:
         # Looking for a place by chance takes time, and in little memory it complains on the screen
@@ -109,14 +153,25 @@ def choose_boot(
     if node.display != "none":
         # The kernel prints on all consoles, and /dev/console is the last one.
         append = f"console=tty0 {append}"
-    return Boot(
-        kernel=kernel,
-        initrd=files.initrd,
-        append=append,
-        disks=disks,
-        base=files.disk,
-        firmware=None if firmware is None else _firmware(firmware, own),
+    return replace(boot, kernel=kernel, initrd=files.initrd, append=append)
+
+
+def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
+    base, kind = (image, "qcow2") if disk.source == "image" else (disk.file, disk.format)
+    size = None if disk.size is None else disk.size * _MIB
+    layer = Layer(base=base, format=kind or "raw", size=size)
+    made = Disk(
+        file=own,
+        format="qcow2",
+        layer=layer,
+        bus=disk.bus,
+        serial=disk.serial,
+        discard=disk.discard,
+        read_only=disk.read_only,
     )
+    if base is None or not disk.read_only:
+        return made
+    return replace(made, file=base, format=layer.format, layer=None)
 
 
 def _firmware(files: FirmwareFiles, own: Callable[[str], str]) -> Firmware:

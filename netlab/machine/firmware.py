@@ -6,13 +6,13 @@ variables together fill a flash of a power of two.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from netlab.errors import InputError, MachineError, MissingFeatureError
 from netlab.machine.boot import Firmware, FirmwareFiles
-from netlab.plan.model import NodePlan
+from netlab.plan.model import FirmwarePlan
 
 FOLDER = Path("/usr/share/OVMF")
 """Where Debian has its builds."""
@@ -25,29 +25,37 @@ BUILDS = {540_672: CODE, 131_072: "OVMF_CODE.fd"}
 """Which of Debian's builds a variable store belongs to, by the store's bytes."""
 
 
-def find_firmware(
-    nodes: Iterable[NodePlan], *, folder: Path = FOLDER
-) -> dict[str, FirmwareFiles | None]:
-    """Return the firmware of each node by its name; None for the BIOS that QEMU has.
+def find_firmware(wanted: FirmwarePlan, *, folder: Path = FOLDER) -> FirmwareFiles | None:
+    """Return the firmware that is wanted; None for the BIOS that QEMU has.
 
     Args:
-        nodes: The nodes; the paths that they name are absolute, or relative to where we are.
+        wanted: Its paths are absolute, or relative to where we are.
         folder: Where the host has OVMF.
 
     Raises:
-        InputError: Files that nodes name are not there, or are not of one build; all of them.
+        InputError: A file is not there, or the two are not of one build.
         MissingFeatureError: OVMF is needed and not installed.
     """
-    found: dict[str, FirmwareFiles | None] = {}
-    wrong: list[str] = []
-    for node in nodes:
-        try:
-            found[node.name] = _find(node, folder)
-        except InputError as error:
-            wrong.append(f"{node.name}: {error.message}")
-    if wrong:
-        raise InputError("\n".join(wrong))
-    return found
+    if wanted.kind == "bios":
+        return None
+    template = Path(wanted.vars) if wanted.vars else _packaged(folder / VARIABLES)
+    variables = _size(template)
+    if wanted.code:
+        code = Path(wanted.code)
+    elif variables in BUILDS:
+        code = _packaged(folder / BUILDS[variables])
+    else:
+        sizes = " or ".join(map(str, BUILDS))
+        raise InputError(
+            f"{template}: {variables} bytes are no variable store of OVMF's, which has {sizes}"
+        )
+    whole = variables + _size(code)
+    if whole & (whole - 1):
+        raise InputError(
+            f"{code} and {template} are not of one build: their {whole} bytes together are no"
+            " power of two"
+        )
+    return FirmwareFiles(code=str(code.absolute()), template=str(template.absolute()))
 
 
 @contextmanager
@@ -70,30 +78,6 @@ def open_store(firmware: Firmware) -> Generator[None]:
         yield
     finally:
         store.unlink(missing_ok=True)
-
-
-def _find(node: NodePlan, folder: Path) -> FirmwareFiles | None:
-    wanted = node.firmware
-    if wanted.kind == "bios":
-        return None
-    template = Path(wanted.vars) if wanted.vars else _packaged(folder / VARIABLES)
-    variables = _size(template)
-    if wanted.code:
-        code = Path(wanted.code)
-    elif variables in BUILDS:
-        code = _packaged(folder / BUILDS[variables])
-    else:
-        sizes = " or ".join(map(str, BUILDS))
-        raise InputError(
-            f"{template}: {variables} bytes are no variable store of OVMF's, which has {sizes}"
-        )
-    whole = variables + _size(code)
-    if whole & (whole - 1):
-        raise InputError(
-            f"{code} and {template} are not of one build: their {whole} bytes together are no"
-            " power of two"
-        )
-    return FirmwareFiles(code=str(code.absolute()), template=str(template.absolute()))
 
 
 def _packaged(path: Path) -> Path:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+
+from netlab.plan.model import BootFrom, Bus
 
 MAXIMUM_INTERFACES = 120
 """Interfaces of one machine: 15 slots of its PCI bus with 8 functions each, without a bridge."""
+
+
+MAXIMUM_DISKS: dict[Bus, int] = {"virtio": 8, "scsi": 31, "sata": 6}
+"""Disks of one machine on each bus: as many slots of its PCI bus as are kept for them, as many
+targets as Proxmox numbers, as many ports as an AHCI controller of QEMU's has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +21,9 @@ class ImageFacts:
 
     Attributes:
         arch: The architecture of its programs, as QEMU names it.
-        boot: How it boots: ``kernel`` (kernel and initial RAM disk are given to QEMU).
+        boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
+            given to QEMU), ``disk`` (there is a loader on its disk).
+        buses: On which buses it finds disks.
         disk: Whether its root is on a disk, over which each machine has a layer of its own.
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
@@ -25,7 +33,8 @@ class ImageFacts:
     """
 
     arch: str
-    boot: Literal["kernel"]
+    boots: tuple[BootFrom, ...]
+    buses: tuple[Bus, ...]
     disk: bool
     minimum_memory: int
     interface_memory: int
@@ -37,7 +46,8 @@ class ImageFacts:
 IMAGES = {
     "micro": ImageFacts(
         arch="x86_64",
-        boot="kernel",
+        boots=("kernel",),
+        buses=("virtio",),
         disk=False,
         minimum_memory=116,
         interface_memory=512,
@@ -47,7 +57,8 @@ IMAGES = {
     ),
     "debian": ImageFacts(
         arch="x86_64",
-        boot="kernel",
+        boots=("kernel", "disk"),
+        buses=("virtio", "scsi"),
         disk=True,
         minimum_memory=256,
         interface_memory=512,

@@ -22,7 +22,8 @@ def anchor(plan: Plan, folder: str) -> Plan:
 
 
 def _anchored(node: NodePlan, folder: str) -> NodePlan:
-    return replace(node, firmware=_firmware(node.firmware, folder))
+    disks = tuple(replace(disk, file=_join(folder, disk.file)) for disk in node.disks)
+    return replace(node, firmware=_firmware(node.firmware, folder), disks=disks)
 
 
 def _firmware(firmware: FirmwarePlan, folder: str) -> FirmwarePlan:

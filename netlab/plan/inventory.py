@@ -16,7 +16,7 @@ MAXIMUM_INTERFACES = 65_536
 """Most interfaces of all nodes together, beside those of links."""
 
 MAXIMUM_VALUES = 262_144
-"""Most addresses, routes, files and commands of all nodes together: 64 for each of 4,096."""
+"""Most addresses, routes, files, disks and commands of all nodes together: 64 for each of 4,096."""
 
 MAXIMUM_TEXT = 64 * 1024 * 1024
 """Most characters in the files and commands of all nodes: each node's are written out."""
@@ -156,7 +156,7 @@ class _Extent:
 def _extent(node: PlannedNode) -> _Extent:
     settings, own = node.settings, node.node.interfaces.values()
     loopback = settings.loopback
-    lists = (settings.routes, settings.files, settings.run)
+    lists = (settings.routes, settings.files, settings.run, settings.disks)
     return _Extent(
         interfaces=len(settings.vlans) + len(own),
         values=sum(map(len, lists))

@@ -13,6 +13,10 @@ from typing import Literal
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
+BootFrom = Literal["kernel", "disk"]
+Bus = Literal["virtio", "scsi", "sata"]
+DiskFormat = Literal["raw", "qcow2"]
+DiskSource = Literal["image", "file", "empty"]
 FirmwareKind = Literal["bios", "uefi"]
 
 
@@ -116,6 +120,31 @@ class FirmwarePlan:
     vars: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPlan:
+    """A disk of a machine.
+
+    Attributes:
+        source: What is on it at first: the ``image``'s disk, a ``file``'s content, or nothing.
+        file: The file of the host, or None. Never written to: a layer of the node's is above it.
+        format: What the file is, or None without one.
+        size: MiB, or None for as large as what is on it.
+        bus: What it hangs on.
+        serial: The serial number that the guest reads, or None.
+        discard: Whether the host takes back what the guest discards.
+        read_only: Whether the guest may only read it; then there is no layer.
+    """
+
+    source: DiskSource
+    file: str | None
+    format: DiskFormat | None
+    size: int | None
+    bus: Bus
+    serial: str | None
+    discard: bool
+    read_only: bool
+
+
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
 
 
@@ -134,6 +163,8 @@ class NodePlan:
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
         firmware: What starts it.
+        boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
+        disks: Its disks, the root disk first if it has one.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID, a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -160,6 +191,8 @@ class NodePlan:
     files: tuple[FilePlan, ...]
     run: tuple[str, ...]
     firmware: FirmwarePlan = BIOS
+    boot: BootFrom = "kernel"
+    disks: tuple[DiskPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

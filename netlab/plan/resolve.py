@@ -135,6 +135,8 @@ def _node(
         files=settings.files,
         run=settings.run,
         firmware=settings.firmware,
+        boot=settings.boot,
+        disks=settings.disks,
     )
 
 

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from netlab.plan.catalogue import IMAGES, ImageFacts
-from netlab.plan.model import BIOS, Accel, Display, FilePlan, FirmwareKind, FirmwarePlan, Wire
+from netlab.plan.disks import plan_disks
+from netlab.plan.model import (
+    BIOS,
+    Accel,
+    BootFrom,
+    DiskPlan,
+    Display,
+    FilePlan,
+    FirmwareKind,
+    FirmwarePlan,
+    Wire,
+)
 from netlab.topology.hardware import Firmware
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
@@ -39,6 +50,8 @@ class NodeSettings:
     memory: int | None
     display: Display
     firmware: FirmwarePlan
+    boot: BootFrom
+    disks: tuple[DiskPlan, ...]
     wire: Wire
     mtu: int
     loopback: bool | tuple[HostAddress, ...]
@@ -77,6 +90,13 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         memory=values.get("memory"),
         display=values.get("display", "none"),
         firmware=_firmware(values.get("firmware")),
+        boot=values.get("boot", facts.boots[0]),
+        disks=plan_disks(
+            facts,
+            (values.get("disk"), places.get("disk", place)),
+            (values.get("disks", ()), places.get("disks", place)),
+            mistakes,
+        ),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
         loopback=values.get("loopback", False),
@@ -116,10 +136,16 @@ def _facts(image: str, place: Path, mistakes: Mistakes) -> ImageFacts:
 
 
 def _check_image(settings: NodeSettings, facts: ImageFacts, mistakes: Mistakes) -> None:
-    if settings.image in IMAGES and settings.arch != facts.arch:
-        image, wanted = quote(settings.image), quote(settings.arch)
-        message = f"the image {image} is for {facts.arch}, not {wanted}"
+    if settings.image not in IMAGES:
+        return
+    image = f"the image {quote(settings.image)}"
+    if settings.arch != facts.arch:
+        message = f"{image} is for {facts.arch}, not {quote(settings.arch)}"
         mistakes.add(settings.places["arch"], message)
+    if settings.boot not in facts.boots:
+        others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
+        hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
+        mistakes.add(settings.places["boot"], f"{image} has no disk to boot from", hint)
 
 
 def _firmware(firmware: Firmware | None) -> FirmwarePlan:

@@ -25,7 +25,7 @@ from pydantic import (
 from netlab.errors import Mistake
 from netlab.topology.checks import Check
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
-from netlab.topology.hardware import Firmware
+from netlab.topology.hardware import Disk, Firmware
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
 from netlab.topology.scalars import (
@@ -150,12 +150,26 @@ class Settings(Model):
             "With one it has a screen, and the micro image a shell there."
         ),
     )
+    boot: Annotated[str, *choice("kernel", "disk")] | None = Field(
+        default=None,
+        description=(
+            "What its firmware starts: kernel (the image's, handed to it) or disk (by the loader "
+            "that is on it). The image says which by default."
+        ),
+    )
     firmware: Firmware | None = Field(
         default=None,
         description=(
             "What starts it: bios (the default) or uefi, whatever it boots; or {code, vars}, "
             "files of an own build. Each node has a variable store of its own."
         ),
+    )
+    disk: Disk | None = Field(
+        default=None,
+        description="Its root disk: what is to be different of the image's.",
+    )
+    disks: Annotated[tuple[Disk, ...], Several()] | None = Field(
+        default=None, description="Its other disks, in the order in which the guest finds them."
     )
     wire: Annotated[str, *choice("exact", "fast")] | None = Field(
         default=None,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 import trio
 
 from netlab import open_lab, resolve
+from netlab.errors import InputError
 from netlab.lab.lab import Lab
 from netlab.machine.firmware import FOLDER, VARIABLES
+from netlab.plan.files import anchor
+from netlab.process import run
 from netlab.topology.load import loads
 
 pytestmark = pytest.mark.machines
@@ -58,3 +62,114 @@ async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_p
             assert stores[1].stat().st_ino == before
     assert not any(store.exists() for store in stores)
     assert digest(FOLDER / VARIABLES) == template
+
+
+# The least memory that each may have: more would not show that it is enough.
+DEBIAN = """\
+name: systems
+defaults: {image: debian}
+nodes:
+  bios-kernel: {id: 1, memory: 257}
+  bios-disk: {id: 2, memory: 257, boot: disk, disk: {bus: scsi, size: 6 GiB}}
+  uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: scsi}}
+  uefi-disk: {id: 4, memory: 341, firmware: uefi, boot: disk, disk: {bus: scsi, serial: root}}
+links: [{endpoints: ["bios-[kernel,disk]:lan", "uefi-[kernel,disk]:lan"], subnet: 10.1.0.0/24}]
+"""
+
+# A variable of nobody's with the attributes NON_VOLATILE, BOOTSERVICE_ACCESS and RUNTIME_ACCESS
+# (UEFI 2.10, section 8.2), then its value.
+VARIABLE = "/sys/firmware/efi/efivars/Kept-2d1f5cf0-6e0b-4f6a-9a43-5b0f1a7e3c11"
+WRITE = f"printf '\\007\\000\\000\\000kept' >{VARIABLE}"
+
+
+async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader() -> None:
+    async with open_lab(resolve(loads(DEBIAN))) as lab:
+        with trio.fail_after(2 * LIMIT):
+            await lab.wait_ready()
+            for name in lab.nodes:
+                kind, _, source = name.partition("-")
+                assert await firmware(lab, name) == kind
+                # GRUB hands its own path of the kernel to the kernel.
+                loader = "BOOT_IMAGE" in await say(lab, name, "cat /proc/cmdline")
+                assert loader == (source == "disk")
+                assert await say(lab, name, "hostname") == name
+            assert await say(lab, "bios-disk", "cat /sys/block/sda/size") == str(6 << 21)
+            assert "scsi-" in await say(lab, "uefi-disk", "ls /dev/disk/by-id/*_root")
+            assert "1 received" in await say(lab, "uefi-disk", "ping -c1 -W9 bios-disk")
+            await check_variables(lab)
+
+
+async def check_variables(lab: Lab) -> None:
+    """What one node's firmware remembers stays while the node is off, and no other's does."""
+    assert await say(lab, "uefi-disk", WRITE) == ""
+    await lab["uefi-disk"].shutdown()
+    await lab["uefi-disk"].start()
+    await lab["uefi-disk"].wait_ready()
+    assert (await say(lab, "uefi-disk", f"cat {VARIABLE}")).endswith("kept")
+    assert "No such file" in await say(lab, "uefi-kernel", f"cat {VARIABLE}")
+
+
+DISKS = """\
+name: disks
+nodes:
+  "n[1-2]":
+    id: 1
+    disks:
+      - {size: 64 MiB, serial: empty}
+      - {file: data.raw, format: raw, serial: data}
+      - {file: data.raw, format: raw, serial: only-read, read_only: true}
+      - {file: data.qcow2, format: qcow2, serial: grown, size: 3 MiB}
+"""
+LIST = (
+    "cd /sys/block;"
+    " for disk in vd?; do echo $(cat $disk/serial; echo; cat $disk/size $disk/ro); done"
+)
+
+
+async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_path: Path) -> None:
+    raw, packed = tmp_path / "data.raw", tmp_path / "data.qcow2"
+    raw.write_bytes(b"content!" * (1 << 17))
+    await run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(packed)])
+    before = digest(raw), digest(packed)
+    plan = anchor(resolve(loads(DISKS)), str(tmp_path))
+    async with open_lab(plan, folder=tmp_path) as lab:
+        with trio.fail_after(LIMIT):
+            await lab.wait_ready()
+            listed = ["empty 131072 0", "data 2048 0", "only-read 2048 1", "grown 6144 0"]
+            assert (await say(lab, "n1", LIST)).splitlines() == listed
+            writes = "for disk in a b d; do echo n1 | dd of=/dev/vd$disk conv=fsync; done"
+            await say(lab, "n1", writes)
+            await say(lab, "n1", "echo n1 | dd of=/dev/vdc conv=fsync")
+            await lab["n1"].shutdown()
+            await lab["n1"].start()
+            await lab["n1"].wait_ready()
+            read = "for disk in a b c d; do head -c 8 /dev/vd$disk | head -n 1 | tr -d '\\0'; done"
+            assert (await say(lab, "n1", read)).split() == ["n1", "n1", "content!n1"]
+            assert await say(lab, "n2", read) == "content!content!content!"
+            folder = tmp_path / "nodes" / "n1"
+            assert len(list(folder.glob("*.qcow2"))) == 3
+            # QEMU itself has the file that is only read open for nothing else.
+            assert open_modes(lab["n1"].pid, raw) == {os.O_RDONLY}
+    assert not any(folder.glob("*.qcow2"))
+    assert (digest(raw), digest(packed)) == before
+
+
+def open_modes(pid: int | None, path: Path) -> set[int]:
+    """Return how a process has a file open."""
+    modes: set[int] = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        if link.resolve() == path.resolve():
+            flags = (
+                Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().split("flags:")[1].split()[0]
+            )
+            modes.add(int(flags, 8) & os.O_ACCMODE)
+    return modes
+
+
+async def test_files_that_do_not_fit_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "data.raw").write_bytes(bytes(512))
+    plan = anchor(resolve(loads(DISKS)), str(tmp_path))
+    with pytest.raises(InputError, match=r"n2: .*data\.qcow2: there is no such file"):
+        async with open_lab(plan, folder=tmp_path / "lab"):
+            pass
+    assert not (tmp_path / "lab" / "nodes").exists()

@@ -1,6 +1,5 @@
 """Which build of UEFI firmware a node gets, and its variable store."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,7 @@ import pytest
 from netlab.errors import InputError, MachineError, MissingFeatureError
 from netlab.machine.boot import Firmware, FirmwareFiles
 from netlab.machine.firmware import BUILDS, find_firmware, open_store
-from netlab.plan.model import BIOS, FirmwarePlan, NodePlan
-
-MakeNode = Callable[..., NodePlan]
+from netlab.plan.model import BIOS, FirmwarePlan
 
 
 def make_file(path: Path, size: int) -> str:
@@ -34,55 +31,40 @@ def uefi(code: str | None = None, variables: str | None = None) -> FirmwarePlan:
     return FirmwarePlan(kind="uefi", code=code, vars=variables)
 
 
-def test_uefi_is_the_build_of_four_mebibytes_and_bios_is_none(
-    make_node: MakeNode, ovmf: Path
-) -> None:
-    nodes = (make_node(name="a", firmware=uefi()), make_node(name="b", firmware=BIOS))
-    assert find_firmware(nodes, folder=ovmf) == {
-        "a": FirmwareFiles(
-            code=str(ovmf / "OVMF_CODE_4M.fd"), template=str(ovmf / "OVMF_VARS_4M.fd")
-        ),
-        "b": None,
-    }
+def test_uefi_is_the_build_of_four_mebibytes_and_bios_is_none(ovmf: Path) -> None:
+    assert find_firmware(BIOS, folder=ovmf) is None
+    assert find_firmware(uefi(), folder=ovmf) == FirmwareFiles(
+        code=str(ovmf / "OVMF_CODE_4M.fd"), template=str(ovmf / "OVMF_VARS_4M.fd")
+    )
 
 
 @pytest.mark.parametrize("size", BUILDS)
 def test_variables_of_a_machine_from_elsewhere_get_the_build_of_their_size(
-    make_node: MakeNode, ovmf: Path, tmp_path: Path, size: int
+    ovmf: Path, tmp_path: Path, size: int
 ) -> None:
     variables = make_file(tmp_path / "efidisk.raw", size)
-    found = find_firmware([make_node(firmware=uefi(None, variables))], folder=ovmf)
-    assert found["r1"] == FirmwareFiles(code=str(ovmf / BUILDS[size]), template=variables)
+    found = find_firmware(uefi(None, variables), folder=ovmf)
+    assert found == FirmwareFiles(code=str(ovmf / BUILDS[size]), template=variables)
 
 
-def test_without_the_package_uefi_is_refused_with_its_name(
-    make_node: MakeNode, tmp_path: Path
-) -> None:
+def test_without_the_package_uefi_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(MissingFeatureError, match=r"apt-get install .* ovmf"):
-        find_firmware([make_node(firmware=uefi())], folder=tmp_path)
-    assert find_firmware([make_node()], folder=tmp_path) == {"r1": None}
+        find_firmware(uefi(), folder=tmp_path)
+    assert find_firmware(BIOS, folder=tmp_path) is None
 
 
-def test_every_file_that_does_not_fit_is_named_at_once(
-    make_node: MakeNode, ovmf: Path, tmp_path: Path
-) -> None:
-    small, odd = (
-        make_file(tmp_path / "small.fd", 131_072),
-        make_file(tmp_path / "odd.fd", 100_000),
-    )
-    nodes = [
-        make_node(name="a", firmware=uefi(str(ovmf / "OVMF_CODE_4M.fd"), small)),
-        make_node(name="b", firmware=uefi(None, odd)),
-        make_node(name="c", firmware=uefi(None, str(tmp_path / "gone.fd"))),
-        make_node(name="d", firmware=uefi(str(ovmf / "OVMF_CODE.fd"), small)),
-    ]
-    with pytest.raises(InputError) as caught:
-        find_firmware(nodes, folder=ovmf)
-    lines = caught.value.message.splitlines()
-    assert [line[:2] for line in lines] == ["a:", "b:", "c:"]
-    assert "are not of one build" in lines[0]
-    assert "100000 bytes are no variable store" in lines[1]
-    assert "gone.fd: there is no such firmware file" in lines[2]
+def test_files_that_do_not_fit_are_refused(ovmf: Path, tmp_path: Path) -> None:
+    small = make_file(tmp_path / "small.fd", 131_072)
+    odd = make_file(tmp_path / "odd.fd", 100_000)
+    for code, variables, wrong in (
+        (str(ovmf / "OVMF_CODE_4M.fd"), small, "are not of one build"),
+        (None, odd, "100000 bytes are no variable store"),
+        (None, str(tmp_path / "gone.fd"), "gone.fd: there is no such firmware file"),
+        (str(tmp_path / "gone.fd"), small, "gone.fd: there is no such firmware file"),
+    ):
+        with pytest.raises(InputError, match=wrong):
+            find_firmware(uefi(code, variables), folder=ovmf)
+    assert find_firmware(uefi(str(ovmf / "OVMF_CODE.fd"), small), folder=ovmf)
 
 
 def test_a_variable_store_is_a_copy_that_goes_in_the_end(tmp_path: Path) -> None:
