@@ -131,9 +131,13 @@ async def open_lab(
         _check_accel(plan, options)
         firmware = find_files(plan.nodes)
         store = store or open_store()
-        images = await _ensure_images((node.image for node in plan.nodes), store, events)
+        images = await _ensure_images(
+            (node.image for node in plan.nodes if node.image), store, events
+        )
         boots = {
-            node.name: _boot(node, images[node.image], firmware[node.name], folder / "nodes")
+            node.name: _boot(
+                node, images.get(node.image or ""), firmware[node.name], folder / "nodes"
+            )
             for node in plan.nodes
         }
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -199,10 +203,14 @@ async def _ensure_images(names: Iterable[str], store: Store, events: EventLog) -
     return images
 
 
-def _boot(node: NodePlan, image: Image, firmware: FirmwareFiles | None, folder: Path) -> Boot:
+def _boot(
+    node: NodePlan, image: Image | None, firmware: FirmwareFiles | None, folder: Path
+) -> Boot:
     def own(name: str) -> str:
         return str(folder.absolute() / node.name / name)
 
+    if image is None:
+        return choose_boot(node, None, own=own, firmware=firmware)
     files = ImageFiles(
         kernel=str(image.kernel),
         packed_kernel=str(image.packed_kernel),

@@ -14,7 +14,7 @@ import trio
 from netlab.errors import AgentError, MachineDiedError, MachineError, NetlabError, NotReadyError
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
-from netlab.machine.agent import GuestFile, Result
+from netlab.machine.agent import Agent, GuestFile, Result
 from netlab.machine.boot import Boot
 from netlab.machine.disk import has_files, open_files
 from netlab.machine.identity import apply_identity
@@ -83,6 +83,14 @@ class Node:
         return self._machine
 
     @property
+    def _agent(self) -> Agent:
+        if not self.plan.agent:
+            raise AgentError(
+                f"{self.plan.name} has no agent", hint="the topology says agent: false"
+            )
+        return self.machine.agent
+
+    @property
     def pid(self) -> int | None:
         """QEMU's process id as the host sees it, or None when it does not run."""
         return self._machine.pid if self._machine else None
@@ -143,7 +151,7 @@ class Node:
         """
         if self.state != "ready":
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
-        agent = self.machine.agent
+        agent = self._agent
         if output is None:
             return await agent.execute(argv, stdin=stdin, environment=environment)
         return await execute_telling(agent, argv, output, stdin=stdin, environment=environment)
@@ -152,7 +160,7 @@ class Node:
         self, path: str, mode: Literal["r", "w", "a"]
     ) -> AbstractAsyncContextManager[GuestFile]:
         """Open a file in the guest; :meth:`Agent.open_file` says more."""
-        return self.machine.agent.open_file(path, mode)
+        return self._agent.open_file(path, mode)
 
     @asynccontextmanager
     async def open_stream(
@@ -162,10 +170,10 @@ class Node:
 
         At most :data:`STREAMS` at once; the next ones wait.
         """
-        machine = self.machine
+        machine, agent = self.machine, self._agent
         async with (
             self._streams,
-            open_program(machine.qmp, machine.agent, argv, terminal=terminal) as stream,
+            open_program(machine.qmp, agent, argv, terminal=terminal) as stream,
         ):
             yield stream
 
@@ -258,7 +266,7 @@ class Node:
         """
         machine = self.machine
         before = machine.resets
-        await machine.agent.post_shutdown("reboot")
+        await self._agent.post_shutdown("reboot")
         await machine.wait_reset(before)
 
     async def run(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
@@ -324,8 +332,9 @@ class Node:
         life = machine.resets
         try:
             await machine.wait_ready()
-            self._enter("configuring", "the agent answers")
-            await apply_identity(machine.agent, self.plan, hosts)
+            if self.plan.configure:
+                self._enter("configuring", "the agent answers")
+                await apply_identity(machine.agent, self.plan, hosts)
         except AgentError:
             # A guest that reboots while it is configured is not broken: it is configured again.
             if machine.resets == life:

@@ -15,7 +15,7 @@ from netlab.errors import InputError
 from netlab.machine.boot import Boot
 from netlab.machine.drives import disk_options, escape, firmware_options
 from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
-from netlab.plan.model import Display, InterfacePlan, NodePlan, Wire
+from netlab.plan.model import Display, InterfacePlan, MachineType, NodePlan, Wire
 
 FIRST_DESCRIPTOR = 10
 """Below are the standard ones and room for what a launcher may need."""
@@ -27,8 +27,8 @@ AGENT_PORT = "agent0"
 DISPLAY_SLOT = 0x03
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
-"""PCI: q35 has its own devices in slots 0 and 31; a slot has 8 functions, and so the 15 slots from
-0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
+"""PCI: q35 has its own devices in slots 0 and 31, pc in 0 and 1; a slot has 8 functions, and so the
+15 slots from 0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
 
 MESSAGE_SIGNALLED = 48
 """So many interfaces get interrupts of their own, three each (MSI-X); those behind share the four
@@ -65,21 +65,38 @@ class Architecture:
 
     Attributes:
         program: QEMU.
-        machine: Its machine type. On x86_64 q35 is as quick to the agent as pc and microvm gives up
-            PCI: no ACPI hot-plug, no UEFI.
         emulated: The CPU under TCG.
     """
 
     program: str
-    machine: str
     emulated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chassis:
+    """What differs between machine types.
+
+    q35 is as quick to the agent as pc, and microvm gives up PCI: no ACPI hot-plug, no UEFI.
+
+    Attributes:
+        pci: QEMU's name of its PCI bus.
+        serial_slot: Where the virtio ports are; slot 1 of a pc is its ISA bridge.
+    """
+
+    pci: str
+    serial_slot: int
 
 
 DISPLAYS: dict[Display, str] = {"std": "VGA", "virtio": "virtio-vga"}
 """QEMU's device for each display that is one: what Proxmox starts for the same word on x86_64."""
 
 ARCHITECTURES = {
-    "x86_64": Architecture(program="qemu-system-x86_64", machine="q35", emulated="max"),
+    "x86_64": Architecture(program="qemu-system-x86_64", emulated="max"),
+}
+
+_CHASSIS: dict[MachineType, _Chassis] = {
+    "q35": _Chassis(pci="pcie.0", serial_slot=0x01),
+    "pc": _Chassis(pci="pci.0", serial_slot=0x04),
 }
 
 
@@ -113,7 +130,8 @@ def argv(
     Raises:
         InputError: The architecture is unknown, or there are more interfaces or disks than slots.
     """
-    architecture = _check(node, boot)
+    architecture, chassis = _check(node, boot), _CHASSIS[node.machine]
+    pci = chassis.pci
     arguments = (
         (architecture.program,),
         ("-name", f"guest={escape(node.name)}"),
@@ -122,7 +140,7 @@ def argv(
         ("-display", "none"),
         # A guest that breaks out of its devices finds no way to start programs or gain rights.
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-        ("-machine", _machine(architecture.machine, boot)),
+        ("-machine", _machine(node.machine, boot)),
         ("-accel", accel),
         ("-cpu", "host" if accel == "kvm" else architecture.emulated),
         ("-smp", str(node.cpus)),
@@ -131,17 +149,17 @@ def argv(
         ("-rtc", "base=utc"),
         # A panicked guest stays to be looked at.
         ("-action", "panic=pause"),
-        *_channel_devices(channels),
+        *_channel_devices(channels, chassis),
         ("-object", "rng-random,id=random0,filename=/dev/urandom"),
-        ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
-        *_display(node.display),
+        ("-device", f"virtio-rng-pci,id=rng0,rng=random0,bus={pci},addr=0x2,disable-legacy=on"),
+        *_display(node.display, pci),
         *(() if boot.firmware is None else firmware_options(boot.firmware)),
         *_boot(boot),
-        *disk_options(boot, "pcie.0"),
+        *disk_options(boot, pci),
         *(
             group
             for index, interface in enumerate(node.interfaces)
-            for group in _nic(index, interface, node.wire, channels.interfaces[index])
+            for group in _nic(index, interface, node.wire, channels.interfaces[index], pci)
         ),
     )
     return tuple(word for group in arguments for word in group)
@@ -165,13 +183,17 @@ def _check(node: NodePlan, boot: Boot) -> Architecture:
     return architecture
 
 
-def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
+def _channel_devices(channels: Channels, chassis: _Chassis) -> tuple[tuple[str, str], ...]:
     return (
         ("-chardev", f"socket,id=qmp,fd={channels.qmp}"),
         ("-mon", "chardev=qmp,mode=control"),
         ("-chardev", f"socket,id=console,fd={channels.console}"),
         ("-serial", "chardev:console"),
-        ("-device", "virtio-serial-pci,id=serial0,bus=pcie.0,addr=0x1,disable-legacy=on"),
+        (
+            "-device",
+            f"virtio-serial-pci,id=serial0,bus={chassis.pci},addr={chassis.serial_slot:#x},"
+            "disable-legacy=on",
+        ),
         ("-chardev", f"socket,id=agent,fd={channels.agent}"),
         (
             "-device",
@@ -181,12 +203,12 @@ def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _display(display: Display) -> tuple[tuple[str, str], ...]:
+def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
     device = DISPLAYS.get(display)
     if device is None:
         return ()
     # No keyboard: q35 has one, on its PS/2 port.
-    return (("-device", f"{device},id=display0,bus=pcie.0,addr={DISPLAY_SLOT:#x}"),)
+    return (("-device", f"{device},id=display0,bus={pci},addr={DISPLAY_SLOT:#x}"),)
 
 
 def _machine(machine: str, boot: Boot) -> str:
@@ -207,12 +229,12 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
 
 
 def _nic(
-    index: int, interface: InterfacePlan, wire: Wire, descriptor: int
+    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, pci: str
 ) -> tuple[tuple[str, str], ...]:
     slot, function = divmod(index, FUNCTIONS)
     parts = [
         f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={escape(interface.mac)}",
-        f"bus=pcie.0,addr={FIRST_NIC_SLOT + slot:#x}.{function}",
+        f"bus={pci},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
         "disable-legacy=on",
         "romfile=",
     ]

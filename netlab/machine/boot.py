@@ -122,7 +122,7 @@ class ImageFiles:
 
 def choose_boot(
     node: NodePlan,
-    files: ImageFiles,
+    files: ImageFiles | None,
     *,
     own: Callable[[str], str],
     firmware: FirmwareFiles | None = None,
@@ -131,19 +131,19 @@ def choose_boot(
 
     Args:
         node: The node.
-        files: Its image's.
+        files: Its image's, or None for a node without.
         own: Returns the path of a file of the node's own, by its name.
         firmware: The build of UEFI firmware that it has, if that is its firmware.
     """
     boot = Boot(
         kernel=None,
         disks=tuple(
-            _disk(disk, files.disk, own(f"disk{index}.qcow2"))
+            _disk(disk, files and files.disk, own(f"disk{index}.qcow2"))
             for index, disk in enumerate(node.disks)
         ),
         firmware=None if firmware is None else _firmware(firmware, own),
     )
-    if node.boot == "disk":
+    if files is None or node.boot == "disk":
         return boot
     kernel, append = files.kernel, files.append
     if node.display != "none" or firmware is not None:

@@ -93,12 +93,15 @@ class Machine:
     async def wait_ready(self) -> None:
         """Wait until the guest's agent answers; the deadline is the caller's.
 
+        One that runs no agent is ready when QEMU runs.
+
         Raises:
             MachineDiedError: QEMU ended first.
             MachineError: The guest panicked, or QEMU stopped it for good.
         """
         life = self.resets
-        await self.agent.wait_ready()
+        if self.node.agent:
+            await self.agent.wait_ready()
         self._ready = life
 
     @property

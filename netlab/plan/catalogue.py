@@ -20,7 +20,7 @@ class ImageFacts:
     """An image as the planner sees it.
 
     Attributes:
-        arch: The architecture of its programs, as QEMU names it.
+        arch: The architecture of its programs, as QEMU names it; None where it is to be said.
         boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
             given to QEMU), ``disk`` (there is a loader on its disk).
         buses: On which buses it finds disks.
@@ -32,7 +32,7 @@ class ImageFacts:
         memory: MiB when nothing is said.
     """
 
-    arch: str
+    arch: str | None
     boots: tuple[BootFrom, ...]
     buses: tuple[Bus, ...]
     disk: bool
@@ -42,6 +42,22 @@ class ImageFacts:
     uefi_memory: int
     memory: int
 
+
+ARCHITECTURES = ("x86_64",)
+"""Every architecture that there is a machine for."""
+
+NO_IMAGE = ImageFacts(
+    arch=None,
+    boots=("disk",),
+    buses=("virtio", "scsi", "sata"),
+    disk=False,
+    minimum_memory=1,
+    interface_memory=0,
+    display_memory=0,
+    uefi_memory=0,
+    memory=512,
+)
+"""What is known of a system that netlab has not built: nothing. Proxmox gives it as much memory."""
 
 IMAGES = {
     "micro": ImageFacts(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import cast
 
-from netlab.plan.catalogue import MAXIMUM_DISKS, ImageFacts
+from netlab.plan.catalogue import MAXIMUM_DISKS, NO_IMAGE, ImageFacts
 from netlab.plan.model import Bus, DiskFormat, DiskPlan, DiskSource
 from netlab.topology.hardware import Disk
 from netlab.topology.source import Mistakes, Path, quote
@@ -48,6 +48,11 @@ def _root(
             message = "the image has a root disk already"
             mistakes.add((*place, "file"), message, "put this file into disks")
         yield _plan(root, "image")
+    elif root is not None and facts is NO_IMAGE:
+        if root.file is None:
+            message = "there is no image whose disk this could be"
+            mistakes.add(place, message, "give it file and format", key=True)
+        yield _plan(root, "file")
     elif root is not None:
         message = "the image has its root in memory, and no disk"
         mistakes.add(place, message, "use disks for others", key=True)

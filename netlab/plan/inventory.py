@@ -60,6 +60,7 @@ def make_inventory(topology: Topology, mistakes: Mistakes) -> dict[str, PlannedN
         hint = f"the first is at {where}; split the range, share by a group"
         mistakes.add(node.path, f"the node {quote(node.name)} is declared twice", hint, key=True)
     nodes = _with_ids(nodes, mistakes)
+    _check_uuids(nodes, mistakes)
     _check_extent(nodes, mistakes)
     return nodes
 
@@ -119,6 +120,17 @@ def _with_ids(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> dict[str, Pl
         if node.id > MAXIMUM_NODES:
             mistakes.add(path, f"the id {node.id} of {quote(node.name)} is above {MAXIMUM_NODES}")
     return result
+
+
+def _check_uuids(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> None:
+    taken: dict[str, PlannedNode] = {}
+    for node in nodes.values():
+        uuid = node.node.uuid
+        first = node if uuid is None else taken.setdefault(uuid, node)
+        if first is not node:
+            message = f"the UUID of {quote(node.name)} is taken"
+            hint = f"{quote(first.name)} has it; a range's nodes need one each"
+            mistakes.add((*node.path, "uuid"), message, hint)
 
 
 def _check_extent(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> None:

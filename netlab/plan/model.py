@@ -14,6 +14,7 @@ Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
 BootFrom = Literal["kernel", "disk"]
+MachineType = Literal["q35", "pc"]
 Bus = Literal["virtio", "scsi", "sata"]
 DiskFormat = Literal["raw", "qcow2"]
 DiskSource = Literal["image", "file", "empty"]
@@ -65,7 +66,7 @@ class InterfacePlan:
         name: Its name inside the guest, 1 to 15 bytes.
         segment: The name of the segment that it is on.
         tap: The name of its tap.
-        mac: Locally administered, lower case.
+        mac: Lower case; given, or locally administered.
         mtu: In bytes.
         addresses: In CIDR notation, IPv4 and IPv6, in the order to be set.
     """
@@ -156,7 +157,7 @@ class NodePlan:
         name: The node's name and the guest's host name.
         id: 1 to 4096, unique; the source of its addresses.
         id_given: Whether the file says the id. Without, it is the position, and moves with edits.
-        image: The image's name.
+        image: The image's name, or None: it boots from a file's disk.
         arch: The guest's architecture, as QEMU names it.
         accel: What the file asks for.
         cpus: Number of virtual CPUs.
@@ -165,8 +166,12 @@ class NodePlan:
         firmware: What starts it.
         boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
         disks: Its disks, the root disk first if it has one.
+        machine: QEMU's machine type.
+        agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
+        configure: Whether netlab makes its guest this node; else names, addresses and routes are
+            what others are told of it.
         wire: Whether offloads are negotiated with the guest.
-        uuid: SMBIOS UUID, a function of lab and node.
+        uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
         loopback: Addresses of ``lo`` beside the usual ones, in CIDR notation.
         routes: Static routes.
@@ -177,7 +182,7 @@ class NodePlan:
     name: str
     id: int
     id_given: bool
-    image: str
+    image: str | None
     arch: str
     accel: Accel
     cpus: int
@@ -193,6 +198,9 @@ class NodePlan:
     firmware: FirmwarePlan = BIOS
     boot: BootFrom = "kernel"
     disks: tuple[DiskPlan, ...] = ()
+    machine: MachineType = "q35"
+    agent: bool = True
+    configure: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

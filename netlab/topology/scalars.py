@@ -34,6 +34,8 @@ _MAXIMUM_MEMORY = 1024 * 1024
 _MAXIMUM_DISK = 64 * 1024 * 1024
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _DISK = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB|TiB))?")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SERIAL = re.compile(r"[!-~]{1,20}")
 _MEMORY = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB))?")
 _MODE = re.compile(r"0?o?([0-7]{3,4})")
@@ -144,6 +146,26 @@ def _serial(text: str) -> str:
         hint = "1 to 20 characters of ASCII without spaces"
         raise WrongError(f"{quote(text)} cannot be a disk's serial number", hint)
     return text
+
+
+def _mac(text: str) -> str:
+    """Return a MAC address in lower case."""
+    mac = text.lower()
+    if not _MAC.fullmatch(mac):
+        raise WrongError(f"{quote(text)} is not a MAC address", "write 52:54:00:12:34:56")
+    # The lowest bit of the first octet tells groups from stations (IEEE 802, clause 8.2).
+    if int(mac[:2], 16) & 1 or not int(mac.replace(":", ""), 16):
+        raise WrongError(f"{quote(text)} is not the MAC address of one interface")
+    return mac
+
+
+def _uuid(text: str) -> str:
+    """Return a UUID in lower case."""
+    uuid = text.lower()
+    if not _UUID.fullmatch(uuid):
+        hint = "write 32 hexadecimal digits, as 8-4-4-4-12"
+        raise WrongError(f"{quote(text)} is not a UUID", hint)
+    return uuid
 
 
 def _mode(value: object) -> int:
@@ -326,6 +348,8 @@ Percentage = Annotated[
     }),
 ]
 """Percent, 0 to 100."""
+Mac = Annotated[Name, AfterValidator(_mac)]
+Uuid = Annotated[Name, AfterValidator(_uuid)]
 Vlan = Annotated[int, *integer("a vlan", 1, 4094)]
 Mtu = Annotated[int, *integer("an MTU", 68, 65521)]
 InterfaceAddress = Annotated[HostAddress, PlainValidator(_interface), WithJsonSchema(_STRING)]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from pathlib import Path
 
 import pytest
 import trio
 
 from netlab import open_lab, resolve
-from netlab.errors import InputError
+from netlab.errors import AgentError, InputError
+from netlab.image.bootdisk import write_configuration, write_disk
+from netlab.image.store import open_store
 from netlab.lab.lab import Lab
 from netlab.machine.firmware import FOLDER, VARIABLES
 from netlab.plan.files import anchor
@@ -124,6 +127,63 @@ LIST = (
     "cd /sys/block;"
     " for disk in vd?; do echo $(cat $disk/serial; echo; cat $disk/size $disk/ro); done"
 )
+
+
+FOREIGN = """\
+name: foreign
+defaults: {image: none, arch: x86_64, memory: 256, configure: false}
+nodes:
+  pc:
+    machine: pc
+    disk: {file: system.raw, format: raw, bus: scsi, serial: system}
+    uuid: 6F6B3F0C-7F3B-4C53-9D6F-0A4F5E6D7C81
+    interfaces: {net0: {vlan: 7, mac: "BC:24:11:00:00:01"}}
+  pc-uefi: {machine: pc, firmware: {vars: vars.fd}, disk: {file: system.raw, format: raw}}
+  q35-uefi: {firmware: uefi, disk: {file: system.raw, format: raw, bus: sata}}
+  silent: {agent: false, disk: {file: system.raw, format: raw, bus: sata}}
+"""
+
+
+async def test_a_system_of_somebody_elses_boots_as_it_is(tmp_path: Path) -> None:
+    store = open_store()
+    image, system = await store.ensure("micro"), tmp_path / "system.raw"
+    await write_disk(
+        system,
+        await store.ensure_loader(),
+        identity=uuid.UUID("0f7a6c7e-4f43-4c3f-8a53-0c1d2e3f4a5b"),
+        configuration=write_configuration(kernel="/kernel", initrd="/initrd", append=image.append),
+        files={"kernel": image.packed_kernel, "initrd": image.initrd},
+    )
+    (tmp_path / "vars.fd").write_bytes((FOLDER / VARIABLES).read_bytes())
+    before = digest(system), digest(tmp_path / "vars.fd")
+    plan = anchor(resolve(loads(FOREIGN)), str(tmp_path))
+    async with open_lab(plan, folder=tmp_path) as lab:
+        with trio.fail_after(LIMIT):
+            await lab.wait_ready()
+            found = [await firmware(lab, node) for node in ("pc", "pc-uefi", "q35-uefi")]
+            assert found == ["bios", "uefi", "uefi"]
+            told = await say(
+                lab, "pc", "cat /sys/class/dmi/id/product_uuid /sys/class/net/*/address"
+            )
+            assert told.splitlines() == [
+                "6f6b3f0c-7f3b-4c53-9d6f-0a4f5e6d7c81",
+                "bc:24:11:00:00:01",
+                "00:00:00:00:00:00",
+            ]
+            assert await say(lab, "pc", "hostname") != "pc"
+            await check_silent(lab)
+    assert (digest(system), digest(tmp_path / "vars.fd")) == before
+
+
+async def check_silent(lab: Lab) -> None:
+    """Nothing can be run in a guest without an agent, and it can be seen, reset and ended."""
+    silent = lab["silent"]
+    assert (silent.state, silent.reason()) == ("ready", "")
+    with pytest.raises(AgentError, match=r"silent has no agent \(the topology says agent: false\)"):
+        await silent.execute(["true"])
+    await silent.wait_console_text("micro:~#", since=0)
+    await silent.crash()
+    assert silent.state == "stopped"
 
 
 async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_path: Path) -> None:
