@@ -19,6 +19,7 @@ from netlab.machine.firmware import FOLDER, VARIABLES
 from netlab.plan.files import anchor
 from netlab.process import run
 from netlab.topology.load import loads
+from tests.lab.conftest import Home
 
 pytestmark = pytest.mark.machines
 
@@ -233,3 +234,14 @@ async def test_files_that_do_not_fit_are_refused_before_anything_starts(tmp_path
         async with open_lab(plan, folder=tmp_path / "lab"):
             pass
     assert not (tmp_path / "lab" / "nodes").exists()
+
+
+def test_up_finds_files_beside_the_topology_and_names_all_that_are_not_there(
+    home: Home, tmp_path: Path
+) -> None:
+    path = tmp_path / "disks.yaml"
+    path.write_text(DISKS.replace("id: 1", "id: 1\n    firmware: {vars: efi.raw}"))
+    told = home.run("up", str(path), status=2).stderr
+    for name in ("data.raw", "data.qcow2", "efi.raw"):
+        assert f"n1: {tmp_path / name}: there is no such" in told
+    assert str(tmp_path) not in home.run("plan", str(path), "-f", "json").stdout
