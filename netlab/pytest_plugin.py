@@ -162,6 +162,7 @@ def topology(request: pytest.FixtureRequest, netlab_variant: Variant) -> Topolog
 def plan(request: pytest.FixtureRequest, topology: Topology) -> Plan:
     """What the test's lab will be."""
     from netlab.errors import NetlabError
+    from netlab.plan.files import anchor
     from netlab.plan.resolve import resolve
     from netlab.testing.fixtures import free_name
 
@@ -170,7 +171,9 @@ def plan(request: pytest.FixtureRequest, topology: Topology) -> Plan:
     # A lab process needs a name of its own; a lab in this process is nobody else's matter.
     name = attached or (free_name(topology.name) if kept else topology.name)
     try:
-        return resolve(topology, lab=name)
+        return anchor(
+            resolve(topology, lab=name), str(Path(topology.source.name).absolute().parent)
+        )
     except NetlabError as error:
         _refuse(error)
 

@@ -13,7 +13,8 @@ import trio
 
 from netlab.image.store import Image
 from netlab.machine.agent import FIRST_POLL, LONGEST_POLL
-from netlab.machine.argv import Boot, argv, channels
+from netlab.machine.argv import argv, channels
+from netlab.machine.boot import Boot
 from netlab.plan.model import NodePlan
 from netlab.sandbox.sandbox import Sandbox
 

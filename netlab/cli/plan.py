@@ -77,17 +77,25 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
 
     Which accelerator ``auto`` means is the host's matter: the plan shows the one without KVM.
     """
-    from netlab.machine.argv import ImageFiles, argv, channels, choose_boot
-    from netlab.plan.catalogue import IMAGES
+    from netlab.machine.argv import argv, channels
+    from netlab.machine.boot import FirmwareFiles, ImageFiles, choose_boot
 
     files = ImageFiles(
         kernel=f"{{{node.image}:kernel}}",
         packed_kernel=f"{{{node.image}:packed_kernel}}",
         initrd=f"{{{node.image}:initrd}}",
         append=f"{{{node.image}:append}}",
-        disk=f"{{{node.image}:disk}}" if IMAGES[node.image].disk else None,
+        disk=f"{{{node.image}:disk}}",
     )
-    boot = choose_boot(node, files, disk=f"{{{node.name}:disk}}")
+    firmware = FirmwareFiles(
+        code=node.firmware.code or "{uefi:code}", template=node.firmware.vars or "{uefi:vars}"
+    )
+    boot = choose_boot(
+        node,
+        files if node.image else None,
+        own=lambda name: f"{{{node.name}:{name}}}",
+        firmware=None if node.firmware.kind == "bios" else firmware,
+    )
     accel = "kvm" if node.accel == "kvm" else "tcg"
     return argv(node, boot, accel=accel, channels=channels(node))
 
@@ -96,7 +104,7 @@ def _show(plan: Plan, *, commands: bool) -> None:
     write_table(
         ("node", "id", "image", "cpus", "memory", "loopback"),
         [
-            (n.name, n.id, n.image, n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
+            (n.name, n.id, n.image or "none", n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
             for n in plan.nodes
         ],
     )

@@ -90,7 +90,7 @@ def load_plan(
 def load_checks(
     path: Path, *, variables: dict[str, str] | None = None, lab: str | None = None
 ) -> tuple[Plan, Sequence[PlannedCheck]]:
-    """Return the plan of a topology file, and its checks.
+    """Return the plan of a topology file to be brought to life, and its checks.
 
     Args:
         path: The file.
@@ -101,9 +101,10 @@ def load_checks(
         TopologyError: The file has mistakes.
     """
     from netlab.plan.checklist import resolve_checks
+    from netlab.plan.files import anchor
     from netlab.plan.resolve import resolve
     from netlab.topology.load import examine
 
     topology = examine(path, variables=variables or {})
-    plan = resolve(topology, lab=lab)
+    plan = anchor(resolve(topology, lab=lab), str(path.absolute().parent))
     return plan, resolve_checks(topology, [node.name for node in plan.nodes])

@@ -79,10 +79,12 @@ def up(
         return
     from netlab.lab.options import Options
     from netlab.lab.start import Start
+    from netlab.plan.files import anchor
 
     options = Options(
         accel=accel.value if accel else None, max_workers=max_workers, overcommit=overcommit
     )
+    plan = anchor(plan, str(path.absolute().parent))
     start = Start(plan=plan, topology=str(path.resolve()), options=options, timeout=timeout)
     _start(start, output)
 

@@ -85,7 +85,7 @@ def _describe_plan(node: NodePlan) -> dict[str, object]:
     return {
         "name": node.name,
         "id": node.id,
-        "image": node.image,
+        "image": node.image or "none",
         "loopback": list(node.loopback),
         "interfaces": interfaces,
     }

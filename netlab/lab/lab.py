@@ -18,9 +18,9 @@ from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
-from netlab.machine.argv import Boot, ImageFiles, choose_boot
+from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.cut import Cut, open_cut
-from netlab.machine.disk import DISK
+from netlab.machine.hostfiles import find_files
 from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.plan.settings import DEFAULT_IMAGE
@@ -122,7 +122,8 @@ async def open_lab(
     :meth:`Lab.wait_ready` waits for them. When it is left, nothing remains.
 
     Args:
-        plan: What to bring to life.
+        plan: What to bring to life. Files that it names are found from the working directory;
+            :func:`netlab.plan.files.anchor` has them found from anywhere.
         options: How; the defaults suit most.
         folder: Where logs and disks go; a temporary folder that goes with the lab when None.
         store: The image store; the user's when None.
@@ -131,6 +132,7 @@ async def open_lab(
     Raises:
         CapacityError: The host has not enough memory; nothing was started.
         HostError: The host lacks something; nothing was started.
+        InputError: A file that the plan names is not what it should be; nothing was started.
         ImageError: An image could not be built.
         SandboxError: The links could not be made, do not carry frames, or went away.
     """
@@ -142,9 +144,17 @@ async def open_lab(
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
         _check_accel(plan, options)
+        firmware = find_files(plan.nodes)
         store = store or open_store()
-        images = await _ensure_images((node.image for node in plan.nodes), store, events)
-        boots = {node.name: _boot(node, images[node.image], folder) for node in plan.nodes}
+        images = await _ensure_images(
+            (node.image for node in plan.nodes if node.image), store, events
+        )
+        boots = {
+            node.name: _boot(
+                node, images.get(node.image or ""), firmware[node.name], folder / "nodes"
+            )
+            for node in plan.nodes
+        }
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         stack.callback(os.close, log)
         sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
@@ -224,7 +234,14 @@ async def _ensure_images(names: Iterable[str], store: Store, events: EventLog) -
     return images
 
 
-def _boot(node: NodePlan, image: Image, folder: Path) -> Boot:
+def _boot(
+    node: NodePlan, image: Image | None, firmware: FirmwareFiles | None, folder: Path
+) -> Boot:
+    def own(name: str) -> str:
+        return str(folder.absolute() / node.name / name)
+
+    if image is None:
+        return choose_boot(node, None, own=own, firmware=firmware)
     files = ImageFiles(
         kernel=str(image.kernel),
         packed_kernel=str(image.packed_kernel),
@@ -232,7 +249,7 @@ def _boot(node: NodePlan, image: Image, folder: Path) -> Boot:
         append=image.append,
         disk=str(image.disk) if image.disk else None,
     )
-    return choose_boot(node, files, disk=str(folder.absolute() / "nodes" / node.name / DISK))
+    return choose_boot(node, files, own=own, firmware=firmware)
 
 
 async def _choose_accels(

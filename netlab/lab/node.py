@@ -14,9 +14,9 @@ import trio
 from netlab.errors import AgentError, MachineDiedError, MachineError, NetlabError, NotReadyError
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
-from netlab.machine.agent import GuestFile, Result
-from netlab.machine.argv import Boot
-from netlab.machine.disk import has_disk, open_disk
+from netlab.machine.agent import Agent, GuestFile, Result
+from netlab.machine.boot import Boot
+from netlab.machine.disk import has_files, open_files
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
 from netlab.machine.output import Output, execute_telling
@@ -83,6 +83,14 @@ class Node:
         return self._machine
 
     @property
+    def _agent(self) -> Agent:
+        if not self.plan.agent:
+            raise AgentError(
+                f"{self.plan.name} has no agent", hint="the topology says agent: false"
+            )
+        return self.machine.agent
+
+    @property
     def pid(self) -> int | None:
         """QEMU's process id as the host sees it, or None when it does not run."""
         return self._machine.pid if self._machine else None
@@ -143,7 +151,7 @@ class Node:
         """
         if self.state != "ready":
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
-        agent = self.machine.agent
+        agent = self._agent
         if output is None:
             return await agent.execute(argv, stdin=stdin, environment=environment)
         return await execute_telling(agent, argv, output, stdin=stdin, environment=environment)
@@ -152,7 +160,7 @@ class Node:
         self, path: str, mode: Literal["r", "w", "a"]
     ) -> AbstractAsyncContextManager[GuestFile]:
         """Open a file in the guest; :meth:`Agent.open_file` says more."""
-        return self.machine.agent.open_file(path, mode)
+        return self._agent.open_file(path, mode)
 
     @asynccontextmanager
     async def open_stream(
@@ -162,10 +170,10 @@ class Node:
 
         At most :data:`STREAMS` at once; the next ones wait.
         """
-        machine = self.machine
+        machine, agent = self.machine, self._agent
         async with (
             self._streams,
-            open_program(machine.qmp, machine.agent, argv, terminal=terminal) as stream,
+            open_program(machine.qmp, agent, argv, terminal=terminal) as stream,
         ):
             yield stream
 
@@ -260,7 +268,7 @@ class Node:
         """
         machine = self.machine
         before = machine.resets
-        await machine.agent.post_shutdown("reboot")
+        await self._agent.post_shutdown("reboot")
         await machine.wait_reset(before)
 
     async def run(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
@@ -269,13 +277,13 @@ class Node:
         A failure is kept in :attr:`error` and told as an event; it is this node's, not the lab's.
         Then it waits to be started again.
         """
-        async with AsyncExitStack() as disks:
+        async with AsyncExitStack() as files:
             while True:
                 self._asked = trio.Event()
                 self._stopped = trio.Event()
                 self._end = ""
                 try:
-                    await self._prepare(boot, shared, disks)
+                    await self._prepare(boot, shared, files)
                     await self._live(boot, accel, shared)
                 except NetlabError as error:
                     if self._end:
@@ -291,12 +299,12 @@ class Node:
                     self._stopped.set()
                 await self._asked.wait()
 
-    async def _prepare(self, boot: Boot, shared: Circumstances, disks: AsyncExitStack) -> None:
-        """Make its folder and its disk, if they are not there: both outlive its machine."""
+    async def _prepare(self, boot: Boot, shared: Circumstances, files: AsyncExitStack) -> None:
+        """Make its folder and the files in it, if they are not there: they outlive its machine."""
         folder = shared.folder / self.plan.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not has_disk(boot):
-            await disks.enter_async_context(open_disk(boot))
+        if not has_files(boot):
+            await files.enter_async_context(open_files(boot))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with AsyncExitStack() as slot:
@@ -326,8 +334,9 @@ class Node:
         life = machine.resets
         try:
             await machine.wait_ready()
-            self._enter("configuring", "the agent answers")
-            await apply_identity(machine.agent, self.plan, hosts)
+            if self.plan.configure:
+                self._enter("configuring", "the agent answers")
+                await apply_identity(machine.agent, self.plan, hosts)
         except AgentError:
             # A guest that reboots while it is configured is not broken: it is configured again.
             if machine.resets == life:

@@ -20,7 +20,8 @@ import platformdirs
 import trio
 
 from netlab.errors import MachineError
-from netlab.machine.argv import ARCHITECTURES, Boot
+from netlab.machine.argv import ARCHITECTURES
+from netlab.machine.boot import Boot
 from netlab.machine.machine import Machine, open_machine
 from netlab.plan.model import NodePlan
 from netlab.process import Launcher, find_program

@@ -7,12 +7,15 @@ can be taken down by name and a node's PCI addresses never depend on another's.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 from netlab.errors import InputError
-from netlab.plan.catalogue import MAXIMUM_INTERFACES
-from netlab.plan.model import Display, InterfacePlan, NodePlan, Wire
+from netlab.machine.boot import Boot
+from netlab.machine.drives import disk_options, escape, firmware_options
+from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
+from netlab.plan.model import Display, InterfacePlan, MachineType, NodePlan, Wire
 
 FIRST_DESCRIPTOR = 10
 """Below are the standard ones and room for what a launcher may need."""
@@ -22,62 +25,21 @@ AGENT_PORT = "agent0"
 """QEMU's names of the bus of virtio ports, and of the port that the guest agent has."""
 
 DISPLAY_SLOT = 0x03
-FIRST_DISK_SLOT = 0x08
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
-"""PCI: q35 has its own devices in slots 0 and 31; a slot has 8 functions, and so the 15 slots from
-0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
+"""PCI: q35 has its own devices in slots 0 and 31, pc in 0 and 1; a slot has 8 functions, and so the
+15 slots from 0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
 
 MESSAGE_SIGNALLED = 48
 """So many interfaces get interrupts of their own, three each (MSI-X); those behind share the four
 lines of the PCI bus. A processor of Linux on x86 has some 220 vectors for everything (kernel,
 arch/x86/include/asm/irq_vectors.h), and a NIC that finds none left does not come up."""
 
-MAX_DISKS = FIRST_NIC_SLOT - FIRST_DISK_SLOT
-
 OFFLOADS = (
     "csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo",
     "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
 )  # fmt: skip
 """What makes a frame on the wire differ from one on a cable. mrg_rxbuf stays: it is only memory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boot:
-    """What a machine boots from; paths are strings so that a plan can print placeholders.
-
-    Attributes:
-        kernel: A kernel image, or None to boot from the first disk.
-        initrd: Its initial RAM disk, or None.
-        append: Its command line.
-        disks: qcow2 files that the machine writes to.
-        base: The image behind the first of them, which is only ever read; or None.
-    """
-
-    kernel: str | None
-    initrd: str | None = None
-    append: str = ""
-    disks: tuple[str, ...] = ()
-    base: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFiles:
-    """What an image has to boot from; paths are strings so that a plan can print placeholders.
-
-    Attributes:
-        kernel: The kernel that boots fastest, and never hears of a screen.
-        packed_kernel: The one that asks the firmware for it.
-        initrd: The initial RAM disk.
-        append: The kernel's command line.
-        disk: A disk with the root file system, qcow2, which is only ever read; or None.
-    """
-
-    kernel: str
-    packed_kernel: str
-    initrd: str
-    append: str
-    disk: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,21 +65,38 @@ class Architecture:
 
     Attributes:
         program: QEMU.
-        machine: Its machine type. On x86_64 q35 is as quick to the agent as pc and microvm gives up
-            PCI: no ACPI hot-plug, no UEFI.
         emulated: The CPU under TCG.
     """
 
     program: str
-    machine: str
     emulated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chassis:
+    """What differs between machine types.
+
+    q35 is as quick to the agent as pc, and microvm gives up PCI: no ACPI hot-plug, no UEFI.
+
+    Attributes:
+        pci: QEMU's name of its PCI bus.
+        serial_slot: Where the virtio ports are; slot 1 of a pc is its ISA bridge.
+    """
+
+    pci: str
+    serial_slot: int
 
 
 DISPLAYS: dict[Display, str] = {"std": "VGA", "virtio": "virtio-vga"}
 """QEMU's device for each display that is one: what Proxmox starts for the same word on x86_64."""
 
 ARCHITECTURES = {
-    "x86_64": Architecture(program="qemu-system-x86_64", machine="q35", emulated="max"),
+    "x86_64": Architecture(program="qemu-system-x86_64", emulated="max"),
+}
+
+_CHASSIS: dict[MachineType, _Chassis] = {
+    "q35": _Chassis(pci="pcie.0", serial_slot=0x01),
+    "pc": _Chassis(pci="pci.0", serial_slot=0x04),
 }
 
 
@@ -137,23 +116,6 @@ def nic_id(index: int) -> str:
     return f"nic{index}"
 
 
-def choose_boot(node: NodePlan, files: ImageFiles, *, disk: str | None = None) -> Boot:
-    """Return what a node boots from, of what its image has.
-
-    Args:
-        node: The node.
-        files: Its image's.
-        disk: The layer of its own over the image's disk, if that has one.
-    """
-    disks = () if files.disk is None or disk is None else (disk,)
-    kernel, append = files.kernel, files.append
-    if node.display != "none":
-        # The kernel prints on all consoles, and /dev/console is the last one. Looking for a place
-        # by chance takes time, and in little memory it complains on the screen that there is none.
-        kernel, append = files.packed_kernel, f"console=tty0 {append} nokaslr"
-    return Boot(kernel=kernel, initrd=files.initrd, append=append, disks=disks, base=files.disk)
-
-
 def argv(
     node: NodePlan, boot: Boot, *, accel: Literal["kvm", "tcg"], channels: Channels
 ) -> tuple[str, ...]:
@@ -168,16 +130,17 @@ def argv(
     Raises:
         InputError: The architecture is unknown, or there are more interfaces or disks than slots.
     """
-    architecture = _check(node, boot)
+    architecture, chassis = _check(node, boot), _CHASSIS[node.machine]
+    pci = chassis.pci
     arguments = (
         (architecture.program,),
-        ("-name", f"guest={_escape(node.name)}"),
+        ("-name", f"guest={escape(node.name)}"),
         ("-nodefaults",),
         ("-no-user-config",),
         ("-display", "none"),
         # A guest that breaks out of its devices finds no way to start programs or gain rights.
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-        ("-machine", architecture.machine),
+        ("-machine", _machine(node.machine, boot)),
         ("-accel", accel),
         ("-cpu", "host" if accel == "kvm" else architecture.emulated),
         ("-smp", str(node.cpus)),
@@ -186,16 +149,17 @@ def argv(
         ("-rtc", "base=utc"),
         # A panicked guest stays to be looked at.
         ("-action", "panic=pause"),
-        *_channel_devices(channels),
+        *_channel_devices(channels, chassis),
         ("-object", "rng-random,id=random0,filename=/dev/urandom"),
-        ("-device", "virtio-rng-pci,id=rng0,rng=random0,bus=pcie.0,addr=0x2,disable-legacy=on"),
-        *_display(node.display),
+        ("-device", f"virtio-rng-pci,id=rng0,rng=random0,bus={pci},addr=0x2,disable-legacy=on"),
+        *_display(node.display, pci),
+        *(() if boot.firmware is None else firmware_options(boot.firmware)),
         *_boot(boot),
-        *(group for index in range(len(boot.disks)) for group in _disk(index, boot)),
+        *disk_options(boot, pci),
         *(
             group
             for index, interface in enumerate(node.interfaces)
-            for group in _nic(index, interface, node.wire, channels.interfaces[index])
+            for group in _nic(index, interface, node.wire, channels.interfaces[index], pci)
         ),
     )
     return tuple(word for group in arguments for word in group)
@@ -212,18 +176,24 @@ def _check(node: NodePlan, boot: Boot) -> Architecture:
             f" {MAXIMUM_INTERFACES}",
             hint="use VLANs on fewer interfaces, or more nodes",
         )
-    if len(boot.disks) > MAX_DISKS:
-        raise InputError(f"{node.name} has {len(boot.disks)} disks, a machine takes {MAX_DISKS}")
+    counts = Counter(disk.bus for disk in boot.disks)
+    for bus, limit in MAXIMUM_DISKS.items():
+        if (count := counts[bus]) > limit:
+            raise InputError(f"{node.name} has {count} disks on {bus}, a machine takes {limit}")
     return architecture
 
 
-def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
+def _channel_devices(channels: Channels, chassis: _Chassis) -> tuple[tuple[str, str], ...]:
     return (
         ("-chardev", f"socket,id=qmp,fd={channels.qmp}"),
         ("-mon", "chardev=qmp,mode=control"),
         ("-chardev", f"socket,id=console,fd={channels.console}"),
         ("-serial", "chardev:console"),
-        ("-device", "virtio-serial-pci,id=serial0,bus=pcie.0,addr=0x1,disable-legacy=on"),
+        (
+            "-device",
+            f"virtio-serial-pci,id=serial0,bus={chassis.pci},addr={chassis.serial_slot:#x},"
+            "disable-legacy=on",
+        ),
         ("-chardev", f"socket,id=agent,fd={channels.agent}"),
         (
             "-device",
@@ -233,12 +203,18 @@ def _channel_devices(channels: Channels) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _display(display: Display) -> tuple[tuple[str, str], ...]:
+def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
     device = DISPLAYS.get(display)
     if device is None:
         return ()
     # No keyboard: q35 has one, on its PS/2 port.
-    return (("-device", f"{device},id=display0,bus=pcie.0,addr={DISPLAY_SLOT:#x}"),)
+    return (("-device", f"{device},id=display0,bus={pci},addr={DISPLAY_SLOT:#x}"),)
+
+
+def _machine(machine: str, boot: Boot) -> str:
+    if boot.firmware is None:
+        return machine
+    return f"{machine},pflash0=firmware0,pflash1=firmware1"
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
@@ -252,32 +228,13 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
     return groups
 
 
-def _disk(index: int, boot: Boot) -> tuple[tuple[str, str], ...]:
-    slot = FIRST_DISK_SLOT + index
-    # A kernel that QEMU is given takes the first place itself.
-    order = f",bootindex={index}" if boot.kernel is None else ""
-    return (
-        (
-            "-blockdev",
-            # What the disk keeps lives as long as the lab: a host that crashes takes both.
-            f"driver=qcow2,node-name=disk{index},discard=unmap,cache.no-flush=on,"
-            f"file.driver=file,file.discard=unmap,file.filename={_escape(boot.disks[index])}",
-        ),
-        (
-            "-device",
-            f"virtio-blk-pci,id=blk{index},drive=disk{index},bus=pcie.0,addr={slot:#x},"
-            f"disable-legacy=on{order}",
-        ),
-    )
-
-
 def _nic(
-    index: int, interface: InterfacePlan, wire: Wire, descriptor: int
+    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, pci: str
 ) -> tuple[tuple[str, str], ...]:
     slot, function = divmod(index, FUNCTIONS)
     parts = [
-        f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={_escape(interface.mac)}",
-        f"bus=pcie.0,addr={FIRST_NIC_SLOT + slot:#x}.{function}",
+        f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={escape(interface.mac)}",
+        f"bus={pci},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
         "disable-legacy=on",
         "romfile=",
     ]
@@ -293,8 +250,3 @@ def _nic(
         ("-netdev", f"tap,id=net{index},fd={descriptor}"),
         ("-device", ",".join(parts)),
     )
-
-
-def _escape(value: str) -> str:
-    """Double the commas, which QEMU's option parser takes for separators otherwise."""
-    return value.replace(",", ",,")

@@ -1,47 +1,54 @@
-"""Overlays: a machine's own disk over an image that nobody writes to."""
+"""The files of a machine's own: a disk over an image that nobody writes to, UEFI variables."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import struct
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Literal
 
 from netlab.errors import MachineError
-from netlab.machine.argv import Boot
+from netlab.machine.boot import Boot, Layer
+from netlab.machine.firmware import open_store
+from netlab.plan.model import DiskFormat, DiskPlan
 from netlab.process import run
 
-DISK = "disk0.qcow2"
-"""Name of a machine's disk in its folder."""
+# Magic, version, offset of the backing file's name, (its length, cluster bits), size in bytes,
+# (…), incompatible features: big-endian.
+_HEADER = struct.Struct(">4sIQ8xQ40xQ")
+_EXTERNAL_DATA = 1 << 2
 
 
-def has_disk(boot: Boot) -> bool:
-    """Say whether a machine's own disks are there, all that it needs."""
-    return all(Path(disk).exists() for disk in boot.disks)
+def has_files(boot: Boot) -> bool:
+    """Say whether the files of a machine's own are there, all that it needs."""
+    stores = () if boot.firmware is None else (boot.firmware.store,)
+    return all(Path(file).exists() for file in (*(disk.file for disk in boot.disks), *stores))
 
 
 @asynccontextmanager
-async def open_disk(boot: Boot) -> AsyncGenerator[None]:
-    """Give a machine that boots from a disk a layer of its own over it, for the block's length.
+async def open_files(boot: Boot) -> AsyncGenerator[None]:
+    """Give a machine the files of its own, for the block's length.
 
-    What the machine writes stays while it stops and starts; in the end nothing is left.
+    Disks that are empty or layers over others, and a store of UEFI variables. What the machine
+    writes stays while it stops and starts; in the end nothing is left.
 
     Raises:
-        MachineError: There is such a layer already, or the image is gone.
+        MachineError: There is such a file already, or what it is made from is gone.
         MissingProgramError: qemu-img is not installed.
         ProgramError: qemu-img failed.
     """
-    if boot.base is None or not boot.disks:
-        yield
-        return
-    overlay = await create_overlay(Path(boot.base), Path(boot.disks[0]), base_format="qcow2")
     with ExitStack() as stack:
-        stack.callback(overlay.unlink, missing_ok=True)
+        if boot.firmware is not None:
+            stack.enter_context(open_store(boot.firmware))
+        for disk in boot.disks:
+            if disk.layer is not None:
+                await _make(disk.layer, Path(disk.file))
+                stack.callback(Path(disk.file).unlink, missing_ok=True)
         yield
 
 
 async def create_overlay(
-    base: Path, overlay: Path, *, base_format: Literal["raw", "qcow2"], size: int | None = None
+    base: Path, overlay: Path, *, base_format: DiskFormat, size: int | None = None
 ) -> Path:
     """Create a qcow2 file over a base; return its absolute path.
 
@@ -59,24 +66,73 @@ async def create_overlay(
         MissingProgramError: qemu-img is not installed.
         ProgramError: qemu-img failed.
     """
-    base, overlay = _claim(base, overlay)
-    backing = ("-b", str(base), "-F", base_format)
+    return await _create(overlay, ("-b", str(_find(base)), "-F", base_format), size)
+
+
+async def _make(layer: Layer, path: Path) -> None:
+    if layer.base is None:
+        await _create(path, (), layer.size)
+    else:
+        await create_overlay(Path(layer.base), path, base_format=layer.format, size=layer.size)
+
+
+async def _create(path: Path, options: Sequence[str], size: int | None) -> Path:
+    path = _claim(path)
     extent = () if size is None else (str(size),)
     try:
-        await run(("qemu-img", "create", "-q", "-f", "qcow2", *backing, str(overlay), *extent))
+        await run(("qemu-img", "create", "-q", "-f", "qcow2", *options, str(path), *extent))
     except BaseException:
-        overlay.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
-    return overlay
+    return path
 
 
-def _claim(base: Path, overlay: Path) -> tuple[Path, Path]:
-    base, overlay = base.absolute(), overlay.absolute()
+def _find(base: Path) -> Path:
+    base = base.absolute()
     if not base.is_file():
         raise MachineError(f"{base}: there is no such image")
+    return base
+
+
+def _claim(path: Path) -> Path:
+    path = path.absolute()
     try:
         # qemu-img would write over an existing disk without a word.
-        overlay.touch(mode=0o600, exist_ok=False)
+        path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
-        raise MachineError(f"{overlay}: this disk exists already") from None
-    return base, overlay
+        raise MachineError(f"{path}: this disk exists already") from None
+    return path
+
+
+def find_disk_mistakes(disks: Iterable[DiskPlan]) -> list[str]:
+    """Return what is wrong with the files of the host that disks are made from, a line each.
+
+    A qcow2 file that stands on another is refused: which of the host's files are opened is the
+    topology's matter, and not that of what is on a disk (facts: QEMU's docs/interop/qcow2.txt).
+
+    Args:
+        disks: Their paths are absolute, or relative to where we are.
+    """
+    return [
+        f"{disk.file}: {wrong}"
+        for disk in disks
+        if disk.file is not None
+        if (wrong := _look_at(Path(disk.file), disk))
+    ]
+
+
+def _look_at(path: Path, disk: DiskPlan) -> str:
+    if not path.is_file():
+        return "there is no such file to make a disk from"
+    extent = path.stat().st_size
+    if disk.format == "qcow2":
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size).ljust(_HEADER.size, b"\0")
+        magic, version, backing, extent, incompatible = _HEADER.unpack(header)
+        if magic != b"QFI\xfb":
+            return "this is not qcow2; is its format raw?"
+        if backing or (version > 2 and incompatible & _EXTERNAL_DATA):
+            return "it stands on another file; `qemu-img convert -O qcow2` makes one of both"
+    if disk.size is not None and disk.size << 20 < extent:
+        return f"it has {extent} bytes, more than the {disk.size} MiB that it is to grow to"
+    return ""

@@ -24,7 +24,8 @@ import trio
 
 from netlab.errors import LaunchError, MachineDiedError, MachineError, UnknownNameError
 from netlab.machine.agent import open_agent
-from netlab.machine.argv import Boot, Channels, argv, channels, nic_id
+from netlab.machine.argv import Channels, argv, channels, nic_id
+from netlab.machine.boot import Boot
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.life import Life
@@ -73,12 +74,15 @@ class Machine:
     async def wait_ready(self) -> None:
         """Wait until the guest's agent answers; the deadline is the caller's.
 
+        One that runs no agent is ready when QEMU runs.
+
         Raises:
             MachineDiedError: QEMU ended first.
             MachineError: The guest panicked, or QEMU stopped it for good.
         """
         life = self.resets
-        await self.agent.wait_ready()
+        if self.node.agent:
+            await self.agent.wait_ready()
         self._ready = life
 
     @property

@@ -5,6 +5,7 @@ same plan everywhere::
 
     resolve.py     the way through the others
     settings.py    built-in < defaults < groups < node
+    disks.py       the disks of a node
     inventory.py   node patterns -> nodes with names, ids and settings
     wiring.py      vlans, interfaces and links -> segments with named interfaces
     addressing.py  pools, subnets, who gets which address
@@ -14,4 +15,5 @@ same plan everywhere::
     model.py       the plan
     codec.py       the plan as JSON and back, its digest, the difference of two
     select.py      a part of a plan
+    files.py       the files of the host that it names
 """

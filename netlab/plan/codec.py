@@ -86,6 +86,9 @@ def _typed(kind: Any, value: object, path: str) -> object:
             raise _NotAPlanError(f"{path} is none of {', '.join(arguments)}")
         return value
     kinds = arguments if origin in {Union, UnionType} else (kind,)
+    choices = [one for one in kinds if get_origin(one) is Literal]
+    if choices and value is not None:
+        return _typed(choices[0], value, path)
     # `type is`, because a bool is an int in Python and not in a plan.
     if type(value) not in kinds:
         names = " or ".join("null" if one is NoneType else one.__name__ for one in kinds)

@@ -30,6 +30,7 @@ class End:
         automatic: Whether it gets addresses by rule.
         addresses: Its static addresses.
         mtu: In bytes, if it is said for this end.
+        mac: Its MAC address, if it is said.
     """
 
     node: PlannedNode
@@ -38,6 +39,7 @@ class End:
     automatic: bool
     addresses: tuple[HostAddress, ...] = ()
     mtu: int | None = None
+    mac: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,7 @@ def _end(link: Link, endpoint: Endpoint | None, node: PlannedNode, path: Path) -
         automatic=automatic and endpoint.addresses is None,
         addresses=endpoint.addresses or (),
         mtu=endpoint.mtu,
+        mac=endpoint.mac,
     )
 
 

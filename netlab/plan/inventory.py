@@ -16,7 +16,7 @@ MAXIMUM_INTERFACES = 65_536
 """Most interfaces of all nodes together, beside those of links."""
 
 MAXIMUM_VALUES = 262_144
-"""Most addresses, routes, files and commands of all nodes together: 64 for each of 4,096."""
+"""Most addresses, routes, files, disks and commands of all nodes together: 64 for each of 4,096."""
 
 MAXIMUM_TEXT = 64 * 1024 * 1024
 """Most characters in the files and commands of all nodes: each node's are written out."""
@@ -60,6 +60,7 @@ def make_inventory(topology: Topology, mistakes: Mistakes) -> dict[str, PlannedN
         hint = f"the first is at {where}; split the range, share by a group"
         mistakes.add(node.path, f"the node {quote(node.name)} is declared twice", hint, key=True)
     nodes = _with_ids(nodes, mistakes)
+    _check_uuids(nodes, mistakes)
     _check_extent(nodes, mistakes)
     return nodes
 
@@ -121,6 +122,17 @@ def _with_ids(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> dict[str, Pl
     return result
 
 
+def _check_uuids(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> None:
+    taken: dict[str, PlannedNode] = {}
+    for node in nodes.values():
+        uuid = node.node.uuid
+        first = node if uuid is None else taken.setdefault(uuid, node)
+        if first is not node:
+            message = f"the UUID of {quote(node.name)} is taken"
+            hint = f"{quote(first.name)} has it; a range's nodes need one each"
+            mistakes.add((*node.path, "uuid"), message, hint)
+
+
 def _check_extent(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> None:
     """Find what a range multiplies beyond use: a short file must not make an endless plan."""
     extents = {node.path: _extent(node) for node in nodes.values()}
@@ -156,7 +168,7 @@ class _Extent:
 def _extent(node: PlannedNode) -> _Extent:
     settings, own = node.settings, node.node.interfaces.values()
     loopback = settings.loopback
-    lists = (settings.routes, settings.files, settings.run)
+    lists = (settings.routes, settings.files, settings.run, settings.disks)
     return _Extent(
         interfaces=len(settings.vlans) + len(own),
         values=sum(map(len, lists))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netlab.plan.catalogue import IMAGES, MAXIMUM_INTERFACES
+from netlab.plan.catalogue import MAXIMUM_INTERFACES
 from netlab.plan.inventory import PlannedNode
-from netlab.plan.settings import DEFAULT_IMAGE
+from netlab.plan.settings import facts_of
 from netlab.topology.source import Mistakes, quote
 
 _KIB = 1024
@@ -22,19 +22,24 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
         message = f"{node.name} has {interfaces} interfaces, and a machine takes"
         hint = "use VLANs on fewer interfaces, or more nodes"
         mistakes.add(node.path, f"{message} {MAXIMUM_INTERFACES}", hint)
-    facts = IMAGES.get(node.settings.image, IMAGES[DEFAULT_IMAGE])
+    facts = facts_of(node.settings.image)
     # Rounded up: a MiB is the unit that QEMU is given.
     minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
     display = node.settings.display != "none"
     if display:
         minimum += facts.display_memory
+    uefi = node.settings.firmware.kind == "uefi"
+    if uefi:
+        minimum += facts.uefi_memory
     memory = node.settings.memory
     if memory is None:
         return max(facts.memory, minimum)
     if memory < minimum:
         count = f"{interfaces} interface{'s' if interfaces != 1 else ''}"
-        what = " and ".join([count] * bool(interfaces) + ["a display"] * display)
+        what = " and ".join([count] * bool(interfaces) + ["a display"] * display + ["UEFI"] * uefi)
         with_them = f" with {what}" if what else ""
-        message = f"{memory} MiB of memory, and the image {quote(node.settings.image)} needs"
+        image = node.settings.image
+        whose = "a machine" if image is None else f"the image {quote(image)}"
+        message = f"{memory} MiB of memory, and {whose} needs"
         mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")
     return memory

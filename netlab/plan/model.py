@@ -13,6 +13,12 @@ from typing import Literal
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
+BootFrom = Literal["kernel", "disk"]
+MachineType = Literal["q35", "pc"]
+Bus = Literal["virtio", "scsi", "sata"]
+DiskFormat = Literal["raw", "qcow2"]
+DiskSource = Literal["image", "file", "empty"]
+FirmwareKind = Literal["bios", "uefi"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,7 @@ class InterfacePlan:
         name: Its name inside the guest, 1 to 15 bytes.
         segment: The name of the segment that it is on.
         tap: The name of its tap.
-        mac: Locally administered, lower case.
+        mac: Lower case; given, or locally administered.
         mtu: In bytes.
         addresses: In CIDR notation, IPv4 and IPv6, in the order to be set.
     """
@@ -100,6 +106,50 @@ class FilePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwarePlan:
+    """What starts a machine.
+
+    Attributes:
+        kind: ``bios``, which QEMU has, or ``uefi``.
+        code: A file of the host with the firmware's program, or None for the host's own.
+        vars: A file of the host that the variable store is made from, or None for the one that
+            belongs to the host's own firmware. Never written to.
+    """
+
+    kind: FirmwareKind
+    code: str | None
+    vars: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPlan:
+    """A disk of a machine.
+
+    Attributes:
+        source: What is on it at first: the ``image``'s disk, a ``file``'s content, or nothing.
+        file: The file of the host, or None. Never written to: a layer of the node's is above it.
+        format: What the file is, or None without one.
+        size: MiB, or None for as large as what is on it.
+        bus: What it hangs on.
+        serial: The serial number that the guest reads, or None.
+        discard: Whether the host takes back what the guest discards.
+        read_only: Whether the guest may only read it; then there is no layer.
+    """
+
+    source: DiskSource
+    file: str | None
+    format: DiskFormat | None
+    size: int | None
+    bus: Bus
+    serial: str | None
+    discard: bool
+    read_only: bool
+
+
+BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
     """One machine.
 
@@ -107,14 +157,21 @@ class NodePlan:
         name: The node's name and the guest's host name.
         id: 1 to 4096, unique; the source of its addresses.
         id_given: Whether the file says the id. Without, it is the position, and moves with edits.
-        image: The image's name.
+        image: The image's name, or None: it boots from a file's disk.
         arch: The guest's architecture, as QEMU names it.
         accel: What the file asks for.
         cpus: Number of virtual CPUs.
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
+        firmware: What starts it.
+        boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
+        disks: Its disks, the root disk first if it has one.
+        machine: QEMU's machine type.
+        agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
+        configure: Whether netlab makes its guest this node; else names, addresses and routes are
+            what others are told of it.
         wire: Whether offloads are negotiated with the guest.
-        uuid: SMBIOS UUID, a function of lab and node.
+        uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
         loopback: Addresses of ``lo`` beside the usual ones, in CIDR notation.
         routes: Static routes.
@@ -125,7 +182,7 @@ class NodePlan:
     name: str
     id: int
     id_given: bool
-    image: str
+    image: str | None
     arch: str
     accel: Accel
     cpus: int
@@ -138,6 +195,12 @@ class NodePlan:
     routes: tuple[RoutePlan, ...]
     files: tuple[FilePlan, ...]
     run: tuple[str, ...]
+    firmware: FirmwarePlan = BIOS
+    boot: BootFrom = "kernel"
+    disks: tuple[DiskPlan, ...] = ()
+    machine: MachineType = "q35"
+    agent: bool = True
+    configure: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,11 +86,11 @@ def _interfaces(
     for segment in segments:
         for port in segment.ports:
             node = port.node.name
-            mac = mac_address(lab, node, port.name)
+            mac = port.mac or mac_address(lab, node, port.name)
             whose = f"{node}:{port.name}"
             if (first := macs.setdefault(mac, whose)) != whose:
-                message = f"{whose} and {first} have the MAC address {mac} by chance"
-                mistakes.add(port.path, message, "rename one of them")
+                message = f"{whose} and {first} have the MAC address {mac}"
+                mistakes.add((*port.path, "mac"), message, "give one of them another")
             interface = InterfacePlan(
                 name=port.name,
                 segment=segment.name,
@@ -128,12 +128,18 @@ def _node(
         memory=plan_memory(node, len(interfaces), mistakes),
         display=settings.display,
         wire=settings.wire,
-        uuid=machine_uuid(lab, node.name),
+        uuid=node.node.uuid or machine_uuid(lab, node.name),
         interfaces=interfaces,
         loopback=tuple(map(str, addressing.loopbacks[node.name])),
         routes=plan_routes(node, own, routing),
         files=settings.files,
         run=settings.run,
+        firmware=settings.firmware,
+        boot=settings.boot,
+        disks=settings.disks,
+        machine=settings.machine,
+        agent=settings.agent,
+        configure=settings.configure,
     )
 
 

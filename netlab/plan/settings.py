@@ -11,8 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from netlab.plan.catalogue import IMAGES, ImageFacts
-from netlab.plan.model import Accel, Display, FilePlan, Wire
+from netlab.plan.catalogue import ARCHITECTURES, IMAGES, NO_IMAGE, ImageFacts
+from netlab.plan.disks import plan_disks
+from netlab.plan.model import (
+    BIOS,
+    Accel,
+    BootFrom,
+    DiskPlan,
+    Display,
+    FilePlan,
+    FirmwareKind,
+    FirmwarePlan,
+    MachineType,
+    Wire,
+)
+from netlab.topology.hardware import Firmware
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
@@ -31,14 +44,20 @@ class NodeSettings:
         places: Where the value of each setting stands, by its key.
     """
 
-    image: str
+    image: str | None
     arch: str
+    machine: MachineType
     accel: Accel
     cpus: int
     memory: int | None
     display: Display
+    firmware: FirmwarePlan
+    boot: BootFrom
+    disks: tuple[DiskPlan, ...]
     wire: Wire
     mtu: int
+    agent: bool
+    configure: bool
     loopback: bool | tuple[HostAddress, ...]
     vlans: tuple[int, ...]
     files: tuple[FilePlan, ...]
@@ -65,17 +84,28 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
                 values[key] = value
                 places[key] = (*path, key)
     place = ("nodes", pattern)
-    image = cast("str", values.get("image", DEFAULT_IMAGE))
-    facts = _facts(image, places.get("image", place), mistakes)
+    image = _image(values.get("image"), places.get("image", place), mistakes)
+    facts = facts_of(image)
     settings = NodeSettings(
         image=image,
-        arch=values.get("arch", facts.arch),
+        arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
+        machine=values.get("machine", "q35"),
         accel=values.get("accel", "auto"),
         cpus=values.get("cpus", 1),
         memory=values.get("memory"),
         display=values.get("display", "none"),
+        firmware=_firmware(values.get("firmware")),
+        boot=values.get("boot", facts.boots[0]),
+        disks=plan_disks(
+            facts,
+            (values.get("disk"), places.get("disk", place)),
+            (values.get("disks", ()), places.get("disks", place)),
+            mistakes,
+        ),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
+        agent=values.get("agent", True),
+        configure=values.get("configure", values.get("agent", True)),
         loopback=values.get("loopback", False),
         vlans=values.get("vlans", ()),
         files=_files(layers, topology, mistakes),
@@ -83,7 +113,8 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         routes=values.get("routes", ()),
         places=places,
     )
-    _check_image(settings, facts, mistakes)
+    _check_image(settings, mistakes)
+    _check_guest(settings, mistakes)
     return settings
 
 
@@ -103,20 +134,73 @@ def _layers(
     return layers
 
 
-def _facts(image: str, place: Path, mistakes: Mistakes) -> ImageFacts:
-    facts = IMAGES.get(image)
-    if facts is None:
-        hint = mistakes.suggest(image, IMAGES, f"there is {', '.join(IMAGES)}")
-        mistakes.add(place, f"the image {quote(image)} is not known", hint)
-        return IMAGES[DEFAULT_IMAGE]
-    return facts
+def facts_of(image: str | None) -> ImageFacts:
+    """Return what is known of an image; of one that does not exist, what is of the usual one."""
+    return NO_IMAGE if image is None else IMAGES.get(image, IMAGES[DEFAULT_IMAGE])
 
 
-def _check_image(settings: NodeSettings, facts: ImageFacts, mistakes: Mistakes) -> None:
-    if settings.image in IMAGES and settings.arch != facts.arch:
-        image, wanted = quote(settings.image), quote(settings.arch)
-        message = f"the image {image} is for {facts.arch}, not {wanted}"
-        mistakes.add(settings.places["arch"], message)
+def _image(name: str | None, place: Path, mistakes: Mistakes) -> str | None:
+    name = name or DEFAULT_IMAGE
+    if name == "none":
+        return None
+    if name not in IMAGES:
+        known = f"there is {', '.join(IMAGES)}, or none"
+        hint = mistakes.suggest(name, IMAGES, known)
+        mistakes.add(place, f"the image {quote(name)} is not known", hint)
+    return name
+
+
+def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
+    facts, places = facts_of(settings.image), settings.places
+    if settings.image is None:
+        _check_alone(settings, mistakes)
+    elif settings.image in IMAGES:
+        image = f"the image {quote(settings.image)}"
+        if settings.arch != facts.arch:
+            message = f"{image} is for {facts.arch}, not {quote(settings.arch)}"
+            mistakes.add(places["arch"], message)
+        if settings.boot not in facts.boots:
+            others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
+            hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
+            mistakes.add(places["boot"], f"{image} has no disk to boot from", hint)
+
+
+def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Find what a node without an image lacks."""
+    places = settings.places
+    if "arch" not in places:
+        hint = "write arch: x86_64 here, in a group or in defaults"
+        mistakes.add(places["image"], "there is no image that says the architecture", hint)
+    elif settings.arch not in ARCHITECTURES:
+        message = f"there is no machine for {quote(settings.arch)}"
+        mistakes.add(places["arch"], message, f"there is {', '.join(ARCHITECTURES)}")
+    if settings.boot == "kernel":
+        hint = "write boot: disk, or name an image"
+        mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
+    if "disk" not in places:
+        hint = "write disk: {file: …, format: raw}"
+        mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
+
+
+def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Find what a guest is to be given that netlab does not configure."""
+    if settings.configure and not settings.agent:
+        message = "netlab configures a guest through its agent"
+        mistakes.add(settings.places["configure"], message, "leave it out, or agent: true")
+    if settings.configure:
+        return
+    given = {"files": settings.files, "run": settings.run, "routes": settings.routes}
+    for key in (key for key, value in given.items() if value):
+        message = f"netlab does not configure this guest, and gives it no {key}"
+        place = settings.places.get(key, settings.places.get("configure", ()))
+        mistakes.add(place or settings.places["agent"], message, "leave one of the two out")
+
+
+def _firmware(firmware: Firmware | None) -> FirmwarePlan:
+    if firmware is None:
+        return BIOS
+    kind = cast("FirmwareKind", firmware.kind)
+    return FirmwarePlan(kind=kind, code=firmware.code, vars=firmware.vars)
 
 
 def _files(

@@ -25,6 +25,7 @@ class Port:
         automatic: Whether it gets addresses by rule.
         addresses: Its static addresses.
         mtu: In bytes.
+        mac: Its MAC address, if it is given.
     """
 
     node: PlannedNode
@@ -34,6 +35,7 @@ class Port:
     automatic: bool
     addresses: tuple[HostAddress, ...]
     mtu: int
+    mac: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ class _Naming:
                 automatic=end.automatic,
                 addresses=end.addresses,
                 mtu=end.mtu or link_mtu or end.node.settings.mtu,
+                mac=end.mac,
             )
         hint = f"the first is at {self.mistakes.source.place(self._used[key])}"
         whose = quote(f"{end.node.name}:{name}")
@@ -153,6 +156,7 @@ def _vlan_ends(node: PlannedNode) -> Iterator[tuple[int, End]]:
                 automatic=wanted.assign_ip,
                 addresses=wanted.addresses,
                 mtu=wanted.mtu,
+                mac=wanted.mac,
             ),
         )
 

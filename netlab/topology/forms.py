@@ -100,6 +100,19 @@ def also_text(description: str) -> Callable[[Schema], None]:
     return extend
 
 
+def also_one_of(*allowed: str) -> Callable[[Schema], None]:
+    """Return what makes a model's JSON schema accept its short form, which is one of some words."""
+
+    def extend(schema: Schema) -> None:
+        long = dict(schema)
+        schema.clear()
+        schema["description"] = long["description"]
+        variable = {"type": "string", "pattern": r"\$\{"}
+        schema["anyOf"] = [{"enum": list(allowed)}, variable, long]
+
+    return extend
+
+
 def also_nothing(schema: Schema) -> None:
     """Make a model's JSON schema accept nothing at all."""
     long = dict(schema)

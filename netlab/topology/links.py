@@ -11,6 +11,7 @@ from netlab.topology.forms import Several, also_text
 from netlab.topology.scalars import (
     InterfaceAddress,
     InterfaceName,
+    Mac,
     Mtu,
     NodePattern,
     Prefix,
@@ -46,6 +47,7 @@ class Endpoint(Model):
         description="Static addresses with prefix length in place of automatic ones, or none.",
     )
     mtu: Mtu | None = Field(default=None, description="The MTU of this end in bytes.")
+    mac: Mac | None = Field(default=None, description="The MAC address; by rule when left out.")
 
     @model_validator(mode="before")
     @staticmethod

@@ -25,6 +25,7 @@ from pydantic import (
 from netlab.errors import Mistake
 from netlab.topology.checks import Check
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
+from netlab.topology.hardware import Disk, Firmware
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
 from netlab.topology.scalars import (
@@ -36,6 +37,7 @@ from netlab.topology.scalars import (
     InterfaceName,
     LabName,
     Loopback,
+    Mac,
     Memory,
     Mode,
     Mtu,
@@ -43,6 +45,7 @@ from netlab.topology.scalars import (
     NodePattern,
     Pool,
     Text,
+    Uuid,
     VariableName,
     Vlan,
     choice,
@@ -123,14 +126,22 @@ class NodeInterface(Model):
         default=(), description="Its static addresses with prefix length, or none."
     )
     mtu: Mtu | None = Field(default=None, description="Its MTU in bytes.")
+    mac: Mac | None = Field(default=None, description="Its MAC address; by rule when left out.")
 
 
 class Settings(Model):
     """What defaults, groups and nodes can say alike; the nearest to the node wins."""
 
-    image: Name | None = Field(default=None, description="The image that it boots, such as micro.")
+    image: Name | None = Field(
+        default=None,
+        description="The image that it boots, such as micro; or none: it boots a file's disk.",
+    )
     arch: Name | None = Field(
-        default=None, description="Its architecture as QEMU names it; must be the image's."
+        default=None,
+        description="Its architecture as QEMU names it: the image's, or without one to be said.",
+    )
+    machine: Annotated[str, *choice("q35", "pc")] | None = Field(
+        default=None, description="QEMU's machine type: q35 (the default) or pc, the older one."
     )
     accel: Annotated[str, *choice("auto", "kvm", "tcg")] | None = Field(
         default=None,
@@ -149,11 +160,46 @@ class Settings(Model):
             "With one it has a screen, and the micro image a shell there."
         ),
     )
+    boot: Annotated[str, *choice("kernel", "disk")] | None = Field(
+        default=None,
+        description=(
+            "What its firmware starts: kernel (the image's, handed to it) or disk (by the loader "
+            "that is on it). The image says which by default."
+        ),
+    )
+    firmware: Firmware | None = Field(
+        default=None,
+        description=(
+            "What starts it: bios (the default) or uefi, whatever it boots; or {code, vars}, "
+            "files of an own build. Each node has a variable store of its own."
+        ),
+    )
+    disk: Disk | None = Field(
+        default=None,
+        description="Its root disk: what differs from the image's, or without one its file.",
+    )
+    disks: Annotated[tuple[Disk, ...], Several()] | None = Field(
+        default=None, description="Its other disks, in the order in which the guest finds them."
+    )
     wire: Annotated[str, *choice("exact", "fast")] | None = Field(
         default=None,
         description=(
             "exact (the default): the wire carries what a switch would see. "
             "fast: offloads on, frames may be huge and without checksums."
+        ),
+    )
+    agent: Flag | None = Field(
+        default=None,
+        description=(
+            "Whether its guest runs QEMU's guest agent: true (the default). If false it is ready "
+            "when QEMU runs, and no command can be run in it."
+        ),
+    )
+    configure: Flag | None = Field(
+        default=None,
+        description=(
+            "Whether netlab gives its guest names, addresses, routes and files: true by default, "
+            "unless it has no agent. If false it is ready when its agent answers."
         ),
     )
     mtu: Mtu | None = Field(
@@ -199,6 +245,9 @@ class Node(Settings):
             "The source of its addresses, 1 to 4096; its position in the file when left out. "
             "For a range: the first node's, the others count on."
         ),
+    )
+    uuid: Uuid | None = Field(
+        default=None, description="Its UUID (SMBIOS); a function of lab and node when left out."
     )
     groups: Annotated[tuple[Name, ...], Several()] = Field(
         default=(), description="The groups whose settings it takes; later ones win."

@@ -86,6 +86,17 @@ def check_guest_path(path: str) -> str:
     return path
 
 
+def check_host_path(path: str) -> str:
+    """Return the path of a file on the host, absolute or relative to the topology.
+
+    Raises:
+        WrongError: No file can have it.
+    """
+    if not path or "\0" in path or path.endswith("/") or len(path.encode()) > 4095:
+        raise WrongError(f"{quote(path)} cannot be the path of a file")
+    return path
+
+
 def _label(name: str, what: str, longest: int) -> str:
     if not name:
         raise WrongError(f"{what} cannot be empty")

@@ -31,13 +31,18 @@ Network = IPv4Network | IPv6Network
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 _Parsed = TypeVar("_Parsed")
 _MAXIMUM_MEMORY = 1024 * 1024
+_MAXIMUM_DISK = 64 * 1024 * 1024
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_DISK = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB|TiB))?")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SERIAL = re.compile(r"[!-~]{1,20}")
 _MEMORY = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB))?")
 _MODE = re.compile(r"0?o?([0-7]{3,4})")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) *(ms|s|min)")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) *%")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_UNITS = {None: 1, "MiB": 1, "GiB": 1024}
+_UNITS = {None: 1, "MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 _MAXIMUM_SECONDS = 24 * 3600.0
 
@@ -119,6 +124,48 @@ def _memory(value: object) -> int:
     if number > _MAXIMUM_MEMORY:
         raise WrongError(f"{number} MiB of memory is more than 1 TiB")
     return number
+
+
+def _disk_size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    else:
+        found = _DISK.fullmatch(text_of(value, "a disk's size"))
+        if found is None:
+            raise WrongError(
+                f"{quote(value)} is not a disk's size", "write 512 (MiB), 2 GiB or 1 TiB"
+            )
+        number = int(found[1]) * _UNITS[cast("str | None", found[2])]
+    if not 1 <= number <= _MAXIMUM_DISK:
+        raise WrongError(f"{number} MiB is not a disk's size from 1 MiB to 64 TiB")
+    return number
+
+
+def _serial(text: str) -> str:
+    if not _SERIAL.fullmatch(text):
+        hint = "1 to 20 characters of ASCII without spaces"
+        raise WrongError(f"{quote(text)} cannot be a disk's serial number", hint)
+    return text
+
+
+def _mac(text: str) -> str:
+    """Return a MAC address in lower case."""
+    mac = text.lower()
+    if not _MAC.fullmatch(mac):
+        raise WrongError(f"{quote(text)} is not a MAC address", "write 52:54:00:12:34:56")
+    # The lowest bit of the first octet tells groups from stations (IEEE 802, clause 8.2).
+    if int(mac[:2], 16) & 1 or not int(mac.replace(":", ""), 16):
+        raise WrongError(f"{quote(text)} is not the MAC address of one interface")
+    return mac
+
+
+def _uuid(text: str) -> str:
+    """Return a UUID in lower case."""
+    uuid = text.lower()
+    if not _UUID.fullmatch(uuid):
+        hint = "write 32 hexadecimal digits, as 8-4-4-4-12"
+        raise WrongError(f"{quote(text)} is not a UUID", hint)
+    return uuid
 
 
 def _mode(value: object) -> int:
@@ -251,6 +298,7 @@ LabName = Annotated[Name, AfterValidator(names.check_lab_name)]
 VariableName = Annotated[Name, AfterValidator(_variable_name)]
 NodePattern = Annotated[Name, AfterValidator(_node_pattern)]
 InterfaceName = Annotated[Name, AfterValidator(names.check_interface_name)]
+HostPath = Annotated[Name, AfterValidator(names.check_host_path)]
 GuestPath = Annotated[str, BeforeValidator(text_of), AfterValidator(names.check_guest_path)]
 Flag = Annotated[
     bool,
@@ -267,6 +315,18 @@ Memory = Annotated[
         ]
     }),
 ]
+DiskSize = Annotated[
+    int,
+    BeforeValidator(_disk_size),
+    WithJsonSchema({
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": _MAXIMUM_DISK},
+            {"type": "string", "pattern": r"^[0-9]+ *(MiB|GiB|TiB)?$|\$\{"},
+        ]
+    }),
+]
+"""MiB."""
+Serial = Annotated[Name, AfterValidator(_serial)]
 Mode = Annotated[
     int,
     BeforeValidator(_mode),
@@ -288,6 +348,8 @@ Percentage = Annotated[
     }),
 ]
 """Percent, 0 to 100."""
+Mac = Annotated[Name, AfterValidator(_mac)]
+Uuid = Annotated[Name, AfterValidator(_uuid)]
 Vlan = Annotated[int, *integer("a vlan", 1, 4094)]
 Mtu = Annotated[int, *integer("an MTU", 68, 65521)]
 InterfaceAddress = Annotated[HostAddress, PlainValidator(_interface), WithJsonSchema(_STRING)]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from netlab.machine.argv import Boot
+from netlab.machine.boot import Boot
 from netlab.plan.model import InterfacePlan, NodePlan
 
 NODE = NodePlan(

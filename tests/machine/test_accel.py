@@ -10,7 +10,7 @@ import trio
 
 from netlab.errors import LaunchError
 from netlab.machine.accel import AccelChoice, probe
-from netlab.machine.argv import Boot
+from netlab.machine.boot import Boot
 from netlab.process import Process
 
 BOOT = Boot(kernel="/nowhere/kernel")

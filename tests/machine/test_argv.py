@@ -8,20 +8,44 @@ import pytest
 from netlab.errors import InputError
 from netlab.machine.argv import (
     DISPLAYS,
-    MAX_DISKS,
     MAXIMUM_INTERFACES,
-    Boot,
-    ImageFiles,
     argv,
     channels,
-    choose_boot,
 )
-from netlab.plan.model import InterfacePlan, NodePlan
+from netlab.machine.boot import Boot, Disk, FirmwareFiles, ImageFiles, choose_boot
+from netlab.plan.catalogue import MAXIMUM_DISKS
+from netlab.plan.model import DiskPlan, InterfacePlan, NodePlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
 MakeNode = Callable[..., NodePlan]
 MakeInterface = Callable[..., InterfacePlan]
+
+
+IMAGE = ImageFiles(
+    kernel="/images/kernel",
+    packed_kernel="/images/packed",
+    initrd="/images/i",
+    append="console=ttyS0 quiet",
+)
+
+
+ROOT = DiskPlan(
+    source="image",
+    file=None,
+    format=None,
+    size=None,
+    bus="virtio",
+    serial=None,
+    discard=True,
+    read_only=False,
+)
+DISK = Disk(file="/d", format="qcow2", layer=None)
+
+
+def own(name: str) -> str:
+    """Return where a file of the node's own is."""
+    return f"/labs/r1/{name}"
 
 
 def lines(words: tuple[str, ...]) -> str:
@@ -46,25 +70,22 @@ def test_a_fast_node_under_kvm_with_disks(
     check_golden: Callable[[str, str], None],
 ) -> None:
     node = make_node(wire="fast", memory=1024, interfaces=(make_interface(0, "eth1"),))
-    boot = Boot(kernel=None, disks=("/labs/a,b.qcow2", "/labs/data.qcow2"))
+    boot = Boot(
+        kernel=None,
+        disks=(replace(DISK, file="/labs/a,b.qcow2"), replace(DISK, file="/labs/data.qcow2")),
+    )
     check_golden("disks.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
 
 
 def test_a_node_with_a_display_boots_the_kernel_that_finds_it(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
-    files = ImageFiles(
-        kernel="/images/kernel",
-        packed_kernel="/images/packed",
-        initrd="/images/i",
-        append="console=ttyS0 quiet",
-    )
     for display in ("std", "virtio"):
         node = make_node(display=display)
-        boot = choose_boot(node, files)
+        boot = choose_boot(node, IMAGE, own=own)
         words = argv(node, boot, accel="tcg", channels=channels(node))
         check_golden(f"{display}.argv", lines(words))
-    assert choose_boot(make_node(), files) == Boot(
+    assert choose_boot(make_node(), IMAGE, own=own) == Boot(
         kernel="/images/kernel", initrd="/images/i", append="console=ttyS0 quiet"
     )
 
@@ -72,17 +93,55 @@ def test_a_node_with_a_display_boots_the_kernel_that_finds_it(
 def test_a_node_whose_image_has_a_disk_boots_the_kernel_over_a_layer_of_its_own(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
-    files = ImageFiles(
-        kernel="/images/kernel",
-        packed_kernel="/images/packed",
-        initrd="/images/i",
-        append="root=UUID=1 ro",
-        disk="/images/disk.qcow2",
-    )
-    node = make_node(memory=512)
-    boot = choose_boot(node, files, disk="/labs/r1/disk0.qcow2")
-    assert boot.base == "/images/disk.qcow2"
+    files = replace(IMAGE, append="root=UUID=1 ro", disk="/images/disk.qcow2")
+    node = make_node(memory=512, disks=(ROOT,))
+    boot = choose_boot(node, files, own=own)
+    assert [disk.layer and disk.layer.base for disk in boot.disks] == ["/images/disk.qcow2"]
     check_golden("layer.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
+
+
+def test_a_node_with_uefi_boots_the_kernel_that_asks_it_and_has_variables_of_its_own(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    node = make_node(memory=200)
+    firmware = FirmwareFiles(code="/ovmf/code,4M.fd", template="/ovmf/vars.fd")
+    boot = choose_boot(node, IMAGE, own=own, firmware=firmware)
+    words = argv(node, boot, accel="tcg", channels=channels(node))
+    check_golden("uefi.argv", lines(words))
+    assert "/ovmf/vars.fd" not in " ".join(words)
+
+
+def test_a_node_that_boots_from_its_disk_is_given_no_kernel(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    node = make_node(memory=512, boot="disk", disks=(ROOT,))
+    boot = choose_boot(node, replace(IMAGE, disk="/images/disk.qcow2"), own=own)
+    check_golden("loader.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
+
+
+def test_disks_of_every_kind_on_every_bus(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    file = replace(ROOT, source="file", file="/srv/a,b.raw", format="raw", serial="data,1")
+    node = make_node(
+        disks=(
+            replace(ROOT, source="empty", size=2048, bus="scsi", discard=False),
+            replace(file, bus="sata"),
+            replace(file, read_only=True),
+            replace(file, bus="scsi", format="qcow2", read_only=True),
+            replace(file, bus="sata", size=10),
+        )
+    )
+    boot = choose_boot(node, IMAGE, own=own)
+    check_golden("buses.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
+    made = [disk.layer and (disk.layer.base, disk.layer.size) for disk in boot.disks]
+    assert made == [
+        (None, 2 << 30),
+        ("/srv/a,b.raw", None),
+        None,
+        None,
+        ("/srv/a,b.raw", 10 << 20),
+    ]
 
 
 def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
@@ -123,9 +182,10 @@ def test_more_than_fits_is_refused_with_the_limit(
     node = make_node(interfaces=interfaces)
     with pytest.raises(InputError, match=r"r1 has 121 interfaces, and a machine takes 120"):
         argv(node, BOOT, accel="tcg", channels=channels(node))
-    many = replace(BOOT, disks=("/d",) * (MAX_DISKS + 1))
-    with pytest.raises(InputError, match="disks"):
-        argv(make_node(), many, accel="tcg", channels=channels(make_node()))
+    for bus, limit in MAXIMUM_DISKS.items():
+        many = replace(BOOT, disks=(replace(DISK, bus=bus),) * (limit + 1))
+        with pytest.raises(InputError, match=f"disks on {bus}, a machine takes {limit}"):
+            argv(make_node(), many, accel="tcg", channels=channels(make_node()))
 
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones(make_node: MakeNode) -> None:
@@ -142,10 +202,11 @@ def test_a_name_cannot_smuggle_in_options(make_node: MakeNode) -> None:
 
 def test_no_device_is_where_another_is(make_node: MakeNode, make_interface: MakeInterface) -> None:
     node = make_node(display="std", interfaces=(make_interface(0, "eth1"),))
-    boot = replace(BOOT, disks=("/d",) * MAX_DISKS)
+    disks = [replace(DISK, bus=bus) for bus, limit in MAXIMUM_DISKS.items() for _ in range(limit)]
+    boot = replace(BOOT, disks=tuple(disks))
     words = argv(node, boot, accel="tcg", channels=channels(node))
     places = [option for word in words for option in word.split(",") if option.startswith("addr=")]
-    assert len(places) == MAX_DISKS + 4
+    assert len(places) == MAXIMUM_DISKS["virtio"] + 6
     assert len(set(places)) == len(places)
 
 

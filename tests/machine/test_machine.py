@@ -21,7 +21,7 @@ from netlab.errors import (
     QMPCommandError,
     UnknownNameError,
 )
-from netlab.machine.argv import Boot
+from netlab.machine.boot import Boot
 from netlab.machine.console import ATTACHMENT_LIMIT
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import Machine, open_machine

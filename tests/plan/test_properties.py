@@ -197,7 +197,9 @@ _WORDS = st.sampled_from(
     name nodes links a b r[1-3] a:x--b:y vlans interfaces vlan files ring endpoints subnet groups
     10.0.0.0/24 defaults run routes id loopback true none memory 1 ${x} addressing p2p to via text
     2001:db8::1/64 192.168.1.1 default /x node interface addresses from mode mtu image
-    """.split()  # noqa: SIM905 (forty words in quotes and commas are not easier to read)
+    disk disks file format raw size bus scsi firmware uefi code vars boot kernel machine pc arch
+    x86_64 debian agent configure false uuid mac 52:54:00:12:34:56 read_only serial
+    """.split()  # noqa: SIM905 (seventy words in quotes and commas are not easier to read)
 )
 _VALUES: st.SearchStrategy[Any] = st.recursive(
     _WORDS | st.none() | st.text(max_size=5),

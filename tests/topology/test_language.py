@@ -264,7 +264,7 @@ def test_mistakes_of_a_topology_without_text_say_where_by_path() -> None:
         resolve(Topology(name="a", nodes={"r": Node(image="x")}))
     assert (
         str(caught.value)
-        == '<topology>: nodes.r.image: the image "x" is not known (there is micro, debian)'
+        == '<topology>: nodes.r.image: the image "x" is not known (there is micro, debian, or none)'
     )
 
 

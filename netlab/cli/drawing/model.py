@@ -95,7 +95,10 @@ def draw(plan: Plan) -> Picture:
 
 def _node_box(index: int, node: NodePlan) -> Box:
     note = next((each.partition("/")[0] for each in node.loopback if ":" not in each), "")
-    detail = [f"{node.name}: {node.image}, {node.cpus} CPU, {node.memory} MiB", *node.loopback]
+    detail = [
+        f"{node.name}: {node.image or 'no image'}, {node.cpus} CPU, {node.memory} MiB",
+        *node.loopback,
+    ]
     detail += [_describe(interface) for interface in node.interfaces]
     return Box(key=f"n{index}", label=node.name, note=note, detail="\n".join(detail), shared=False)
 

@@ -1,0 +1,178 @@
+"""What a machine boots from, as a pure function of the plan and of where the host has its files.
+
+Paths are strings, so that a plan can be shown with placeholders for what is the host's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
+
+_MIB = 1 << 20
+
+VARIABLES = "vars.fd"
+"""Name of a machine's UEFI variable store in its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwareFiles:
+    """A build of UEFI firmware.
+
+    Attributes:
+        code: Its program, which is only ever read.
+        template: The variable store that came with it; each machine has a copy of its own.
+    """
+
+    code: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """The UEFI firmware of one machine.
+
+    Attributes:
+        code: Its program, which is only ever read.
+        template: What the variable store is made from, once.
+        store: The machine's own variable store, which it writes to.
+    """
+
+    code: str
+    template: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """How a disk of a machine's own is made, once: a qcow2 file.
+
+    Attributes:
+        base: The file below, which is only ever read; None for an empty disk.
+        format: What that is.
+        size: Bytes of the disk as the guest sees it; the base's when None.
+    """
+
+    base: str | None
+    format: DiskFormat
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk of a machine.
+
+    Attributes:
+        file: What QEMU opens.
+        format: What that is.
+        layer: How it is made, or None for a file that is there and is only read.
+        bus: What it hangs on.
+        serial: The serial number that the guest reads, or None.
+        discard: Whether the host takes back what the guest discards.
+        read_only: Whether the guest may only read it.
+    """
+
+    file: str
+    format: DiskFormat
+    layer: Layer | None
+    bus: Bus = "virtio"
+    serial: str | None = None
+    discard: bool = True
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What a machine boots from.
+
+    Attributes:
+        kernel: A kernel image, or None to boot from the first disk.
+        initrd: Its initial RAM disk, or None.
+        append: Its command line.
+        disks: Its disks, the root disk first if it has one.
+        firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
+    """
+
+    kernel: str | None
+    initrd: str | None = None
+    append: str = ""
+    disks: tuple[Disk, ...] = ()
+    firmware: Firmware | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFiles:
+    """What an image has to boot from.
+
+    Attributes:
+        kernel: The kernel that boots fastest, and never hears of a screen or of UEFI.
+        packed_kernel: The one that asks the firmware for them.
+        initrd: The initial RAM disk.
+        append: The kernel's command line.
+        disk: A disk with the root file system, qcow2, which is only ever read; or None.
+    """
+
+    kernel: str
+    packed_kernel: str
+    initrd: str
+    append: str
+    disk: str | None = None
+
+
+def choose_boot(
+    node: NodePlan,
+    files: ImageFiles | None,
+    *,
+    own: Callable[[str], str],
+    firmware: FirmwareFiles | None = None,
+) -> Boot:
+    """Return what a node boots from, of what its image and the host have.
+
+    Args:
+        node: The node.
+        files: Its image's, or None for a node without.
+        own: Returns the path of a file of the node's own, by its name.
+        firmware: The build of UEFI firmware that it has, if that is its firmware.
+    """
+    boot = Boot(
+        kernel=None,
+        disks=tuple(
+            _disk(disk, files and files.disk, own(f"disk{index}.qcow2"))
+            for index, disk in enumerate(node.disks)
+        ),
+        firmware=None if firmware is None else _firmware(firmware, own),
+    )
+    if files is None or node.boot == "disk":
+        return boot
+    kernel, append = files.kernel, files.append
+    if node.display != "none" or firmware is not None:
+        # Looking for a place by chance takes time, and in little memory it complains on the screen
+        # that there is none.
+        kernel, append = files.packed_kernel, f"{append} nokaslr"
+    if node.display != "none":
+        # The kernel prints on all consoles, and /dev/console is the last one.
+        append = f"console=tty0 {append}"
+    return replace(boot, kernel=kernel, initrd=files.initrd, append=append)
+
+
+def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
+    base, kind = (image, "qcow2") if disk.source == "image" else (disk.file, disk.format)
+    size = None if disk.size is None else disk.size * _MIB
+    layer = Layer(base=base, format=kind or "raw", size=size)
+    made = Disk(
+        file=own,
+        format="qcow2",
+        layer=layer,
+        bus=disk.bus,
+        serial=disk.serial,
+        discard=disk.discard,
+        read_only=disk.read_only,
+    )
+    if base is None or not disk.read_only:
+        return made
+    return replace(made, file=base, format=layer.format, layer=None)
+
+
+def _firmware(files: FirmwareFiles, own: Callable[[str], str]) -> Firmware:
+    return Firmware(code=files.code, template=files.template, store=own(VARIABLES))

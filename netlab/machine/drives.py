@@ -1,0 +1,87 @@
+"""A machine's disks and flashes, as QEMU's options.
+
+Facts: qemu-system-x86_64(1), and ``-device NAME,help`` of each device. The controllers are the ones
+that Proxmox gives a machine for the same words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from netlab.machine.boot import Boot, Disk, Firmware
+from netlab.plan.model import Bus
+
+SATA_SLOT = 0x05
+SCSI_SLOT = 0x06
+FIRST_DISK_SLOT = 0x08
+"""PCI: virtio disks have slots of their own, the others one controller each."""
+
+Options = Iterator[tuple[str, str]]
+
+
+def firmware_options(firmware: Firmware) -> Options:
+    """Yield the flashes with a machine's firmware; the machine names them as its own."""
+    yield (
+        "-blockdev",
+        "driver=raw,node-name=firmware0,read-only=on,file.driver=file,"
+        f"file.filename={escape(firmware.code)}",
+    )
+    yield (
+        "-blockdev",
+        "driver=raw,node-name=firmware1,cache.no-flush=on,file.driver=file,"
+        f"file.filename={escape(firmware.store)}",
+    )
+
+
+def disk_options(boot: Boot, pci: str) -> Options:
+    """Yield a machine's disks with the controllers that they need.
+
+    Args:
+        boot: What it boots from.
+        pci: QEMU's name of its PCI bus.
+    """
+    buses = {disk.bus for disk in boot.disks}
+    if "sata" in buses:
+        yield "-device", f"ahci,id=sata0,bus={pci},addr={SATA_SLOT:#x}"
+    if "scsi" in buses:
+        yield (
+            "-device",
+            f"virtio-scsi-pci,id=scsi0,bus={pci},addr={SCSI_SLOT:#x},disable-legacy=on",
+        )
+    counts: Counter[Bus] = Counter()
+    for index, disk in enumerate(boot.disks):
+        yield "-blockdev", _node(index, disk)
+        parts = [_device(index, disk.bus, counts[disk.bus], pci)]
+        counts[disk.bus] += 1
+        if disk.serial is not None:
+            parts.append(f"serial={escape(disk.serial)}")
+        if boot.kernel is None:
+            # A kernel that QEMU is given takes the first place itself.
+            parts.append(f"bootindex={index}")
+        yield "-device", ",".join(parts)
+
+
+def _node(index: int, disk: Disk) -> str:
+    discard = "unmap" if disk.discard else "ignore"
+    return (
+        f"driver={disk.format},node-name=disk{index},"
+        + ("read-only=on," if disk.read_only else "")
+        # What the disk keeps lives as long as the lab: a host that crashes takes both.
+        + f"discard={discard},cache.no-flush=on,"
+        f"file.driver=file,file.discard={discard},file.filename={escape(disk.file)}"
+    )
+
+
+def _device(index: int, bus: Bus, nth: int, pci: str) -> str:
+    name = f"id=blk{index},drive=disk{index}"
+    if bus == "scsi":
+        return f"scsi-hd,{name},bus=scsi0.0,channel=0,scsi-id={nth},lun=0"
+    if bus == "sata":
+        return f"ide-hd,{name},bus=sata0.{nth}"
+    return f"virtio-blk-pci,{name},bus={pci},addr={FIRST_DISK_SLOT + nth:#x},disable-legacy=on"
+
+
+def escape(value: str) -> str:
+    """Double the commas, which QEMU's option parser takes for separators otherwise."""
+    return value.replace(",", ",,")

@@ -1,0 +1,35 @@
+"""The files of the host that nodes name: looked at before anything starts, all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netlab.errors import InputError
+from netlab.machine.boot import FirmwareFiles
+from netlab.machine.disk import find_disk_mistakes
+from netlab.machine.firmware import find_firmware
+from netlab.plan.model import NodePlan
+
+
+def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
+    """Return the firmware of each node by its name; None for the BIOS that QEMU has.
+
+    Args:
+        nodes: The nodes; the paths that they name are absolute, or relative to where we are.
+
+    Raises:
+        InputError: Files are not there, or not what they should be: a line for each.
+        MissingFeatureError: UEFI firmware is needed and not installed.
+    """
+    found: dict[str, FirmwareFiles | None] = {}
+    wrong: list[str] = []
+    for node in nodes:
+        mistakes = find_disk_mistakes(node.disks)
+        try:
+            found[node.name] = find_firmware(node.firmware)
+        except InputError as error:
+            mistakes.append(error.message)
+        wrong += [f"{node.name}: {mistake}" for mistake in mistakes]
+    if wrong:
+        raise InputError("\n".join(wrong))
+    return found

@@ -1,0 +1,86 @@
+"""The part of the language that says what a machine is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, model_validator
+
+from netlab.topology.forms import also_one_of
+from netlab.topology.links import Model
+from netlab.topology.scalars import DiskSize, Flag, HostPath, Serial, choice
+from netlab.topology.source import WrongError
+
+
+class Firmware(Model):
+    """What starts a machine: a word, or a build of UEFI firmware."""
+
+    model_config = ConfigDict(json_schema_extra=also_one_of("bios", "uefi"))
+
+    kind: Annotated[str, *choice("bios", "uefi")] = Field(
+        default="uefi", description="bios, which QEMU has, or uefi."
+    )
+    code: HostPath | None = Field(
+        default=None,
+        description="A file with the firmware's program, relative to the topology; needs vars.",
+    )
+    vars: HostPath | None = Field(
+        default=None,
+        description=(
+            "A file, relative to the topology, that each node's variable store is made from, once."
+        ),
+    )
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _read_short_form(value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Firmware:
+        if self.kind == "bios" and (self.code or self.vars):
+            raise WrongError("code and vars are UEFI's: the BIOS is QEMU's own")
+        if self.code and not self.vars:
+            raise WrongError("code needs the vars of the same build", "give both, or vars alone")
+        return self
+
+
+class Disk(Model):
+    """A disk: a file of the host's, an empty one, or what is to be different of the image's."""
+
+    file: HostPath | None = Field(
+        default=None,
+        description=(
+            "A file of the host, relative to the topology. What the node writes goes into a layer "
+            "of its own above; the file is never written to."
+        ),
+    )
+    format: Annotated[str, *choice("raw", "qcow2")] | None = Field(
+        default=None, description="What the file is: raw or qcow2. It is never guessed."
+    )
+    size: DiskSize | None = Field(
+        default=None,
+        description="Its size in MiB, or as 512 MiB, 2 GiB or 1 TiB: of an empty one, or to grow.",
+    )
+    bus: Annotated[str, *choice("virtio", "scsi", "sata")] = Field(
+        default="virtio", description="What it hangs on: virtio (the default), scsi or sata."
+    )
+    serial: Serial | None = Field(
+        default=None, description="The serial number that the guest reads: at most 20 characters."
+    )
+    discard: Flag = Field(
+        default=True, description="Whether the host takes back what the guest discards."
+    )
+    read_only: Flag = Field(default=False, description="Whether the guest may only read it.")
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Disk:
+        if self.file is not None and self.format is None:
+            raise WrongError("the format of the file is missing", "write format: raw, or qcow2")
+        if self.file is None and self.format is not None:
+            raise WrongError("format is the file's, and there is none")
+        if self.read_only and self.bus == "sata":
+            raise WrongError("a disk on sata cannot be read-only", "use virtio or scsi")
+        if self.read_only and self.file is not None and self.size is not None:
+            raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
+        return self

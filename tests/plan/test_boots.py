@@ -1,0 +1,87 @@
+"""Firmware, boot, disk and loader: each combination is accepted, or refused with the reason."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from netlab.cli.plan import command_line
+from netlab.errors import TopologyError
+from netlab.plan.resolve import resolve
+from netlab.topology.load import loads
+
+# What a node is, by whether there is a disk and whether that has a loader.
+SYSTEMS = {
+    "no disk": "image: micro",
+    "disk with loader": "image: debian",
+    "disk of its own": "image: none, arch: x86_64, disk: {file: a.raw, format: raw}",
+    "nothing": "image: none, arch: x86_64",
+}
+NO_KERNEL = "nodes.a.boot: there is no image to take a kernel from"
+NO_ROOT = "nodes.a.image: without an image a node boots from its disk's file"
+REFUSED = {
+    ("disk", "no disk"): 'nodes.a.boot: the image "micro" has no disk to boot from',
+    ("kernel", "disk of its own"): NO_KERNEL,
+    ("kernel", "nothing"): NO_KERNEL,
+    ("disk", "nothing"): NO_ROOT,
+}
+ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk"), ("q35", "pc"), SYSTEMS))
+
+FLASHES = [
+    "driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={uefi:code}",
+    "driver=raw,node-name=firmware1,cache.no-flush=on,file.driver=file,file.filename={a:vars.fd}",
+]
+DISK = (
+    "driver=qcow2,node-name=disk0,discard=unmap,cache.no-flush=on,file.driver=file,"
+    "file.discard=unmap,file.filename={a:disk0.qcow2}"
+)
+KERNELS = {
+    ("bios", "no disk"): ["{micro:kernel}", "{micro:initrd}", "{micro:append}"],
+    ("uefi", "no disk"): ["{micro:packed_kernel}", "{micro:initrd}", "{micro:append} nokaslr"],
+    ("bios", "disk with loader"): ["{debian:kernel}", "{debian:initrd}", "{debian:append}"],
+    ("uefi", "disk with loader"): [
+        "{debian:packed_kernel}",
+        "{debian:initrd}",
+        "{debian:append} nokaslr",
+    ],
+}
+
+
+def write(firmware: str, boot: str, machine: str, system: str) -> str:
+    own = f"firmware: {firmware}, boot: {boot}, machine: {machine}, {SYSTEMS[system]}"
+    return f"name: a\nnodes: {{a: {{id: 1, {own}}}}}\n"
+
+
+def values(words: tuple[str, ...], option: str) -> list[str]:
+    """Return what is given for an option, in order."""
+    return [value for word, value in itertools.pairwise(words) if word == option]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if (row[1], row[3]) in REFUSED], ids=" ".join)
+def test_what_cannot_boot_is_refused_with_the_reason(row: tuple[str, str, str, str]) -> None:
+    with pytest.raises(TopologyError) as caught:
+        resolve(loads(write(*row)))
+    reasons = [f"{one.path}: {one.message}" for one in caught.value.mistakes]
+    assert REFUSED[row[1], row[3]] in reasons
+    assert all(one.line == 2 and one.hint for one in caught.value.mistakes)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if (row[1], row[3]) not in REFUSED], ids=" ".join
+)
+def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, str]) -> None:
+    firmware, boot, machine, system = row
+    words = command_line(resolve(loads(write(*row))).node("a"))
+    uefi = firmware == "uefi"
+    flashes = ",pflash0=firmware0,pflash1=firmware1" if uefi else ""
+    assert values(words, "-machine") == [machine + flashes]
+    disks = [] if system == "no disk" else [DISK]
+    assert values(words, "-blockdev") == FLASHES * uefi + disks
+    kernel = [value for each in ("-kernel", "-initrd", "-append") for value in values(words, each)]
+    assert kernel == (KERNELS[firmware, system] if boot == "kernel" else [])
+    pci = {"q35": "pcie.0", "pc": "pci.0"}[machine]
+    first = ",bootindex=0" if boot == "disk" else ""
+    device = f"virtio-blk-pci,id=blk0,drive=disk0,bus={pci},addr=0x8,disable-legacy=on{first}"
+    devices = [value for value in values(words, "-device") if "blk0" in value]
+    assert devices == [device] * bool(disks)
