@@ -63,7 +63,7 @@ def create_from(
                 for name, path in disks.items()
             }
             made = Contents(disks=sources, configs=contents, **identity)
-            with _open_progress(target) as progress:
+            with open_progress(target) as progress:
                 await create_archive(target, made, compression=compression, progress=progress)
 
     trio.run(create)
@@ -98,7 +98,7 @@ def extract_to(source: str, folder: Path, names: Sequence[str] | None) -> None:
     """Extract into a new folder."""
 
     async def extract(archive: Archive) -> None:
-        with _open_progress(source) as progress:
+        with open_progress(source) as progress:
             await archive.extract(folder, disks=names, progress=progress)
 
     _with_archive(source, extract)
@@ -110,7 +110,7 @@ def extract_disk(source: str, name: str) -> None:
     async def copy(archive: Archive) -> None:
         disk = await archive.open_disk(name)
         buffer = memoryview(bytearray(_CHUNK))
-        with _open_progress(source) as progress:
+        with open_progress(source) as progress:
             async with open_sink("-", None) as sink:
                 for offset in range(0, disk.size, _CHUNK):
                     part = buffer[: min(_CHUNK, disk.size - offset)]
@@ -125,7 +125,7 @@ def find_problems(source: str) -> tuple[Problem, ...]:
     """Return what is wrong with an archive."""
 
     async def verify() -> tuple[Problem, ...]:
-        with _open_progress(source) as progress:
+        with open_progress(source) as progress:
             return await verify_archive(source, progress=progress)
 
     return trio.run(verify)
@@ -165,7 +165,7 @@ def _read_configs(paths: Sequence[Path]) -> dict[str, bytes]:
 
 
 @contextmanager
-def _open_progress(title: str) -> Generator[Progress]:
+def open_progress(title: str) -> Generator[Progress]:
     """Show bytes, rate and time left on a terminal while the block runs."""
     if not sys.stderr.isatty():
         yield ignore

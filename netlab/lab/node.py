@@ -11,7 +11,14 @@ from typing import Literal
 
 import trio
 
-from netlab.errors import AgentError, MachineDiedError, MachineError, NetlabError, NotReadyError
+from netlab.errors import (
+    AgentError,
+    AgentInterruptedError,
+    MachineDiedError,
+    MachineError,
+    NetlabError,
+    NotReadyError,
+)
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
 from netlab.machine.agent import Agent, GuestFile, Result
@@ -151,10 +158,13 @@ class Node:
         """
         if self.state != "ready":
             raise NotReadyError(f"{self.plan.name} is {self.state}: {self.reason()}")
-        agent = self._agent
-        if output is None:
-            return await agent.execute(argv, stdin=stdin, environment=environment)
-        return await execute_telling(agent, argv, output, stdin=stdin, environment=environment)
+        agent, machine = self._agent, self.machine
+        try:
+            if output is None:
+                return await agent.execute(argv, stdin=stdin, environment=environment)
+            return await execute_telling(agent, argv, output, stdin=stdin, environment=environment)
+        except AgentInterruptedError as error:
+            raise await _explain_interruption(machine, error) from None
 
     def open_file(
         self, path: str, mode: Literal["r", "w", "a"]
@@ -374,3 +384,10 @@ class Node:
         self.state = state
         self.since = time.time()
         self._events.record("node", message, node=self.plan.name, state=state)
+
+
+async def _explain_interruption(machine: Machine, error: AgentInterruptedError) -> MachineError:
+    """Return what is behind the end of an agent: a moment later, its machine may have ended too."""
+    with trio.move_on_after(DIAGNOSIS):
+        await machine.wait_exit()
+    return error if machine.exit is None else await machine.explain(error)

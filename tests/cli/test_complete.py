@@ -14,7 +14,7 @@ from tests.cli.conftest import NETLAB, FakeLab, Shell
 
 def test_verbs_are_completed_without_their_aliases(netlab: Shell) -> None:
     assert netlab.complete("") == [verb.name for verb in VERBS]
-    assert netlab.complete("e") == ["exec", "events"]
+    assert netlab.complete("e") == ["exec", "events", "export"]
     assert netlab.complete("de") == []
 
 
