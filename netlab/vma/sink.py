@@ -10,9 +10,8 @@ import os
 import secrets
 import select
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -35,12 +34,14 @@ read on, and the sync at the end finds little left."""
 
 Part = bytes | memoryview
 
+Make = Callable[[], Sequence[Part]]
+
 
 class Sink(Protocol):
     """Takes an archive's bytes in order."""
 
-    async def write(self, parts: Sequence[Part]) -> None:
-        """Write parts, one after the other.
+    async def write(self, make: Make) -> None:
+        """Write what a function returns, which is called in a thread: parts, one after the other.
 
         Raises:
             StorageError: They cannot be written.
@@ -61,8 +62,8 @@ class _Descriptor:
         self._descriptor = descriptor
         self._blocking = blocking
 
-    async def write(self, parts: Sequence[Part]) -> None:
-        await self._blocking.run(partial(self.push, parts))
+    async def write(self, make: Make) -> None:
+        await self._blocking.run(lambda: self.push(make()))
 
     async def finish(self) -> None:
         """Nothing is held back."""
@@ -89,9 +90,9 @@ class _File(_Descriptor):
         self._begun = 0
         self._requests, self._accepted = trio.open_memory_channel[tuple[int, int]](0)
 
-    async def write(self, parts: Sequence[Part]) -> None:
+    async def write(self, make: Make) -> None:
         # A file is never waited for: nothing has to be woken.
-        await trio.to_thread.run_sync(self.push, parts)
+        await trio.to_thread.run_sync(lambda: self.push(make()))
 
     def push(self, parts: Sequence[Part]) -> None:
         """Write in the thread that calls."""
@@ -122,8 +123,8 @@ class _Compressed:
         self._blocking = blocking
         self._compressor = make_compressor(compression)
 
-    async def write(self, parts: Sequence[Part]) -> None:
-        await self._blocking.run(partial(self._compress, parts))
+    async def write(self, make: Make) -> None:
+        await self._blocking.run(lambda: self._compress(make()))
 
     async def finish(self) -> None:
         await self._blocking.run(self._finish)

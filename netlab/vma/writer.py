@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -30,7 +31,7 @@ from netlab.vma.source import DiskSource, Range
 _GROUP = WRITTEN_SLOTS * CLUSTER
 """Bytes of a disk that an extent lists."""
 
-_SHORT_HOLE = 128 << 10
+_SHORT_HOLE = 1 << 20
 """Bytes of a hole that is read with the data around it: that costs less than another turn."""
 
 _BUFFERS = 3
@@ -95,9 +96,9 @@ async def create_archive(
     """
     header = build_header(contents.header())
     async with open_sink(str(target), compression) as sink:
-        await sink.write([header])
+        await sink.write(lambda: [header])
         if not contents.disks:
-            await sink.write([build_empty_extent(contents.uuid.bytes)])
+            await sink.write(lambda: [build_empty_extent(contents.uuid.bytes)])
         await _write_disks(sink, contents, progress)
 
 
@@ -129,7 +130,7 @@ async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> No
         nursery.start_soon(_read_disks, contents, filled, free)
         async with groups:
             async for group in groups:
-                await sink.write(_encode(contents.uuid.bytes, group))
+                await sink.write(partial(_encode, contents.uuid.bytes, group))
                 if group.buffer is not None:
                     returned.send_nowait(group.buffer)
                 done += group.count * CLUSTER
@@ -187,7 +188,7 @@ async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, list[Ran
             if found and part.offset // _GROUP != found[0].offset // _GROUP:
                 yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
                 found = []
-            if found and part.offset - found[-1].end < _SHORT_HOLE:
+            if found and part.offset - found[-1].end <= _SHORT_HOLE:
                 part = Range(found[-1].offset, part.end - found.pop().offset)
             found.append(part)
     if found:
