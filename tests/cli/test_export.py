@@ -1,0 +1,61 @@
+"""`netlab export`: wrong words are told before anything is done, and a disk becomes a backup."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from netlab.vma import open_archive
+from tests.cli.conftest import Shell
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ring", "r1"), "where do the backups go?"),
+        (("-o", "dump"), "which lab?"),
+        (("ring", "-o", "dump"), "which nodes?"),
+        (("ring", "r1", "--lab", "-o", "dump"), "--lab is all nodes"),
+        (("--image", "micro", "--lab", "-o", "dump"), "--image is instead of"),
+        (("--image", "nothing", "-o", "dump"), "neither an image"),
+        (("--image", "no.qcow2", "-o", "dump"), "there is no such file"),
+        (("--image", "micro", "-o", "dump", "--compress", "rar"), "compression 'rar'"),
+        (("--image", "micro", "-o", "dump", "--map", "lan"), "does not say where"),
+        (("--image", "micro", "-o", "dump", "--vmid", "7"), "vmid"),
+        (("nowhere", "r1", "-o", "dump"), "nowhere"),
+    ],
+)
+def test_wrong_words_are_told_and_nothing_is_written(
+    netlab: Shell, words: tuple[str, ...], said: str
+) -> None:
+    done = netlab("export", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (netlab.folder / "dump").exists()
+
+
+def test_a_disk_becomes_a_backup_with_what_lies_beside_it(netlab: Shell, tmp_path: Path) -> None:
+    disk, folder = tmp_path / "router.raw", tmp_path / "dump"
+    content = os.urandom(1 << 20) + bytes(1 << 20)
+    disk.write_bytes(content)
+    words = ("export", "--image", str(disk), "-o", str(folder), "--vmid", "123", "--notes", "mine")
+    done = netlab(*words, "-f", "json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["event"] == "done"
+    (backup,) = last["backups"]
+    archive = Path(backup["archive"])
+    assert (backup["vmid"], archive.parent) == (123, folder)
+    assert len(list(folder.iterdir())) == 3
+    assert folder.joinpath(f"{archive.name}.notes").read_text() == "mine"
+
+    async def look() -> None:
+        async with open_archive(str(archive)) as opened:
+            assert b"name: router\n" in opened.configs["qemu-server.conf"]
+            await opened.extract(tmp_path / "out")
+
+    trio.run(look)
+    assert (tmp_path / "out" / "disk-drive-scsi0.raw").read_bytes() == content
