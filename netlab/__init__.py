@@ -10,6 +10,7 @@ The map of the package, in the direction in which data flows::
     sandbox/      the lab's namespaces: bridges, taps, PID 1
     machine/      a plan's node -> a running QEMU: QMP, guest agent, console, disks
     image/        recipes -> kernel, initrd in a content-addressed store
+    nbd/          disks that a server offers, read over a socket
     vma/          Proxmox backup archives: a library on its own, no knowledge of labs
     lab/          Plan -> Lab; the lab process and its control API
     proxmox/      nodes as virtual machines of Proxmox, and back

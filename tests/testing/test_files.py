@@ -11,11 +11,13 @@ import trio
 from netlab.errors import CommandError, WaitError
 from netlab.testing import NodeDriver, files
 from tests.testing.conftest import open_driver
-from tests.testing.test_commands import ONE
 
 pytestmark = pytest.mark.machines
 
 MIB = 1 << 20
+
+# What comes in a second has to find room in memory, where the guest's files are.
+ONE = "name: one\nnodes: {a: {id: 1, vlans: 7, memory: 512 MiB}}\n"
 
 
 def make_file(path: Path, size: int) -> Path:
