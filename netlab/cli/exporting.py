@@ -21,10 +21,11 @@ from netlab.image.store import open_store
 from netlab.lab.client import find_lab
 from netlab.lab.remote import open_remote
 from netlab.plan.catalogue import IMAGES
+from netlab.plan.files import anchor
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
 from netlab.proxmox.backup import Tell
-from netlab.proxmox.exporting import Export, Request, export_file, export_nodes, export_plan
+from netlab.proxmox.exporting import Export, Request, export_nodes, export_plan
 from netlab.proxmox.networks import parse_mapping
 from netlab.topology.load import load, loads
 from netlab.vma.compression import parse_compression
@@ -71,19 +72,23 @@ def export_image(what: str, request: Request, output: Format) -> None:
     """
     file, _, node = what.partition("#")
     if node:
-        plan = resolve(load(Path(file)))
+        path = Path(file)
+        plan = anchor(resolve(load(path)), str(path.absolute().parent))
         _run(_planned(plan, node, request), request, output)
     elif what in IMAGES:
-        _run(_planned(_lone_plan(what, what), what, request), request, output)
+        _run(_planned(_lone_plan(what, {"image": what}), what, request), request, output)
     elif Path(what).suffix in _DISKS:
-        name = Path(what).stem
-        plan = _lone_plan(name, next(iter(IMAGES)))
-
-        async def run(tell: Tell) -> Export:
-            store = open_store()
-            return await export_file(plan, Path(what), request, store=store, tell=tell)
-
-        _run(run, request, output)
+        path = Path(what).absolute()
+        kind = "qcow2" if path.suffix == ".qcow2" else "raw"
+        disk = {"file": str(path), "format": kind, "bus": "scsi"}
+        machine: dict[str, object] = {
+            "image": "none",
+            "arch": "x86_64",
+            "disk": disk,
+            "configure": False,
+        }
+        plan = _lone_plan(path.stem, machine)
+        _run(_planned(plan, path.stem, request), request, output)
     else:
         raise UsageError(
             f"--image {what!r} is neither an image ({', '.join(IMAGES)}), nor a disk"
@@ -98,9 +103,9 @@ def _planned(plan: Plan, node: str, request: Request) -> Callable[[Tell], Any]:
     return run
 
 
-def _lone_plan(name: str, image: str) -> Plan:
+def _lone_plan(name: str, settings: dict[str, object]) -> Plan:
     """Return the plan of one node on no network."""
-    topology = {"name": "export", "nodes": {name: {"image": image, "id": 1}}}
+    topology = {"name": "export", "nodes": {name: {"id": 1, **settings}}}
     return resolve(loads(json.dumps(topology), name="--image"))
 
 

@@ -34,7 +34,6 @@ from netlab.proxmox.sources import open_held
 from netlab.vma.source import DiskSource, open_disk
 
 EFI_DRIVE = "efidisk0"
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,14 +152,9 @@ async def open_resting_drives(
     return await _with_variables(node, sources, work, folder)
 
 
-async def flatten(source: Path, kind: str, target: Path) -> Path:
-    """Write a disk image's content as a raw and sparse file; return that.
-
-    Raises:
-        ProgramError: qemu-img cannot read it.
-    """
+async def _flatten(source: Path, kind: str, target: Path) -> None:
+    """Write a disk image's content as a raw and sparse file."""
     await run(("qemu-img", "convert", "-f", kind, "-O", "raw", str(source), str(target)))
-    return target
 
 
 async def _open_resting(
@@ -169,14 +163,14 @@ async def _open_resting(
     raw = work.folder / f"{node.name}-{index}.raw"
     layer = None if folder is None else trio.Path(folder / f"disk{index}.qcow2")
     if layer is not None and await layer.exists():
-        await flatten(Path(layer), "qcow2", raw)
+        await _flatten(Path(layer), "qcow2", raw)
     elif disk.source == "image":
         image = await work.store.ensure(node.image or "")
         if image.disk is None:
             raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
-        await flatten(image.disk, "qcow2", raw)
+        await _flatten(image.disk, "qcow2", raw)
     elif disk.file is not None:
-        await flatten(Path(disk.file), disk.format or "raw", raw)
+        await _flatten(Path(disk.file), disk.format or "raw", raw)
     else:
         await run(("qemu-img", "create", "-q", "-f", "raw", str(raw), f"{disk.size}M"))
     if disk.source == "image" and node.configure:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import NotReadyError, UsageError
+from netlab.errors import NotReadyError
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
+from netlab.machine.hostfiles import find_files
 from netlab.machine.identity import read_content
 from netlab.plan.model import FilePlan, NodePlan, Plan
 from netlab.plan.segments import find_node
@@ -23,7 +24,6 @@ from netlab.proxmox.drives import (
     EFI_DRIVE,
     Drive,
     Work,
-    flatten,
     name_drives,
     open_held_drives,
     open_resting_drives,
@@ -127,9 +127,15 @@ async def export_nodes(
 async def export_plan(
     plan: Plan, names: Sequence[str], request: Request, *, store: Store, tell: Tell = ignore
 ) -> Export:
-    """Write nodes of a plan as backups without starting anything; like :func:`export_nodes`."""
+    """Write nodes of a plan as backups without starting anything; like :func:`export_nodes`.
+
+    Raises:
+        InputError: A file that a disk is made from is not there, or is not what it should be.
+        MissingFeatureError: The host lacks a node's firmware.
+    """
     nodes = [find_node(plan, name) for name in dict.fromkeys(names)]
     vmids = check_export(plan, nodes, request)
+    find_files(nodes)
     async with open_work(store) as work:
         time = datetime.now()
         machines: list[Machine] = []
@@ -137,36 +143,6 @@ async def export_plan(
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
         backups = await _write(plan, machines, request, time, tell)
-    return Export(backups=backups, pause=0)
-
-
-async def export_file(
-    plan: Plan, disk: Path, request: Request, *, store: Store, tell: Tell = ignore
-) -> Export:
-    """Write a disk as the backup of a machine that is the plan's one node; it is left as it is.
-
-    Args:
-        plan: Has the node.
-        disk: A disk image, ``.qcow2`` or raw.
-        request: What to make.
-        store: Not asked for anything.
-        tell: Told how far it is.
-
-    Raises:
-        UsageError: There is no such file.
-        ProgramError: qemu-img cannot read it.
-        NetlabError: It failed; nothing of it is left.
-    """
-    node = plan.nodes[0]
-    vmids = check_export(plan, [node], request)
-    if not await trio.Path(disk).is_file():
-        raise UsageError(f"{disk}: there is no such file")
-    async with open_work(store) as work:
-        kind = "qcow2" if disk.suffix == ".qcow2" else "raw"
-        raw = await flatten(disk, kind, work.folder / "disk.raw")
-        drives = [Drive(name=name_drives(node)[0], source=await work.open_raw(raw))]
-        machine = _machine(plan, node, vmids[node.name], drives, request)
-        backups = await _write(plan, [machine], request, datetime.now(), tell)
     return Export(backups=backups, pause=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,15 @@ def test_a_disk_becomes_a_backup_with_what_lies_beside_it(netlab: Shell, tmp_pat
 
     trio.run(look)
     assert (tmp_path / "out" / "disk-drive-scsi0.raw").read_bytes() == content
+
+
+def test_a_disk_that_stands_on_another_file_is_refused(netlab: Shell, tmp_path: Path) -> None:
+    """Which of the host's files are read is not the matter of what is on a disk."""
+    secret, disk = tmp_path / "secret", tmp_path / "layer.qcow2"
+    secret.write_bytes(bytes(1 << 20))
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(disk)]
+    subprocess.run(words, check=True)
+    done = netlab("export", "--image", str(disk), "-o", "dump")
+    assert done.returncode == 2
+    assert "stands on another file" in done.stderr
+    assert not (netlab.folder / "dump").exists()
