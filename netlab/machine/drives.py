@@ -56,7 +56,7 @@ def disk_options(boot: Boot, pci: str) -> Options:
         counts[disk.bus] += 1
         if disk.serial is not None:
             parts.append(f"serial={escape(disk.serial)}")
-        if boot.kernel is None:
+        if boot.kernel is None and not boot.network:
             # A kernel that QEMU is given takes the first place itself.
             parts.append(f"bootindex={index}")
         yield "-device", ",".join(parts)

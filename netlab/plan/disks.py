@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
-from netlab.plan.catalogue import MAXIMUM_DISKS, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, NO_IMAGE, ImageFacts
 from netlab.plan.model import Bus, DiskFormat, DiskPlan, DiskSource
 from netlab.topology.hardware import Disk
 from netlab.topology.source import Mistakes, Path, quote
@@ -30,6 +31,10 @@ def plan_disks(
     places = [root[1]] * len(disks)
     for index, disk in enumerate(others[0]):
         place = (*others[1], index)
+        if disk.netboot is not None:
+            disks.append(_netboot(disk, disk.netboot, place, mistakes))
+            places.append(place)
+            continue
         if disk.file is None and (disk.size is None or disk.read_only):
             message = "an empty disk that can only be read" if disk.size else "a disk of no size"
             mistakes.add(place, message, "give it size: 2 GiB, or file and format")
@@ -42,7 +47,10 @@ def plan_disks(
 def _root(
     facts: ImageFacts, root: Disk | None, place: Path, mistakes: Mistakes
 ) -> Iterator[DiskPlan]:
-    if facts.disk:
+    if root is not None and root.netboot is not None:
+        message = "what others boot from is no root disk"
+        mistakes.add((*place, "netboot"), message, "put it into disks")
+    elif facts.disk:
         root = root or Disk()
         if root.file is not None:
             message = "the image has a root disk already"
@@ -56,6 +64,14 @@ def _root(
     elif root is not None:
         message = "the image has its root in memory, and no disk"
         mistakes.add(place, message, "use disks for others", key=True)
+
+
+def _netboot(disk: Disk, image: str, place: Path, mistakes: Mistakes) -> DiskPlan:
+    known = [name for name, facts in IMAGES.items() if "network" in facts.boots]
+    if image not in known:
+        message = f"there is no image {quote(image)} that boots from the network"
+        mistakes.add((*place, "netboot"), message, f"there is {', '.join(known)}")
+    return replace(_plan(disk, "netboot"), format="raw", read_only=True, image=image)
 
 
 def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
