@@ -83,6 +83,14 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFile:
+    """A file of a machine's own that is there before it starts, for its user alone."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -92,6 +100,7 @@ class Boot:
         append: Its command line.
         disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
+        credentials: What SMBIOS hands to systemd in the guest.
     """
 
     kernel: str | None
@@ -99,6 +108,7 @@ class Boot:
     append: str = ""
     disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
+    credentials: tuple[OwnFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +152,10 @@ def choose_boot(
             for index, disk in enumerate(node.disks)
         ),
         firmware=None if firmware is None else _firmware(firmware, own),
+        credentials=tuple(
+            OwnFile(path=own(f"credential{index}"), content=credential.string.encode())
+            for index, credential in enumerate(node.devices.credentials)
+        ),
     )
     if files is None or node.boot == "disk":
         return boot

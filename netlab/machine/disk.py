@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from netlab.errors import MachineError
-from netlab.machine.boot import Boot, Layer
+from netlab.machine.boot import Boot, Layer, OwnFile
 from netlab.machine.firmware import open_store
 from netlab.plan.model import DiskFormat, DiskPlan
 from netlab.process import run
@@ -22,15 +22,16 @@ _EXTERNAL_DATA = 1 << 2
 def has_files(boot: Boot) -> bool:
     """Say whether the files of a machine's own are there, all that it needs."""
     stores = () if boot.firmware is None else (boot.firmware.store,)
-    return all(Path(file).exists() for file in (*(disk.file for disk in boot.disks), *stores))
+    others = (*(disk.file for disk in boot.disks), *(file.path for file in boot.credentials))
+    return all(Path(file).exists() for file in (*others, *stores))
 
 
 @asynccontextmanager
 async def open_files(boot: Boot) -> AsyncGenerator[None]:
     """Give a machine the files of its own, for the block's length.
 
-    Disks that are empty or layers over others, and a store of UEFI variables. What the machine
-    writes stays while it stops and starts; in the end nothing is left.
+    Disks that are empty or layers over others, a store of UEFI variables, credentials. What the
+    machine writes stays while it stops and starts; in the end nothing is left.
 
     Raises:
         MachineError: There is such a file already, or what it is made from is gone.
@@ -40,11 +41,23 @@ async def open_files(boot: Boot) -> AsyncGenerator[None]:
     with ExitStack() as stack:
         if boot.firmware is not None:
             stack.enter_context(open_store(boot.firmware))
+        for file in boot.credentials:
+            stack.enter_context(_open_own(file))
         for disk in boot.disks:
             if disk.layer is not None:
                 await _make(disk.layer, Path(disk.file))
                 stack.callback(Path(disk.file).unlink, missing_ok=True)
         yield
+
+
+@contextmanager
+def _open_own(file: OwnFile) -> Generator[None]:
+    path = _claim(Path(file.path))
+    try:
+        path.write_bytes(file.content)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 async def create_overlay(
@@ -100,7 +113,7 @@ def _claim(path: Path) -> Path:
         # qemu-img would write over an existing disk without a word.
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
-        raise MachineError(f"{path}: this disk exists already") from None
+        raise MachineError(f"{path}: this file exists already") from None
     return path
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netlab.plan.devices import PLAIN, DevicesPlan
+
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
@@ -170,6 +172,7 @@ class NodePlan:
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
             what others are told of it.
+        devices: What else it has.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -201,6 +204,7 @@ class NodePlan:
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True
+    devices: DevicesPlan = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,19 @@
 """The settings of a node: built-in < defaults < groups, in the order it lists them < its own.
 
-Single values and lists replace; ``files`` is merged by path. Each value keeps the place that it
+Single values and lists replace; ``files`` are merged by path, and
+``credentials`` by name. Each value keeps the place that it
 came from, so that a mistake points at the group that made it and not at the node that took it.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from netlab.plan.catalogue import ARCHITECTURES, IMAGES, NO_IMAGE, ImageFacts
+from netlab.plan.contents import encode, find_content
+from netlab.plan.devices import DevicesPlan, plan_devices
 from netlab.plan.disks import plan_disks
 from netlab.plan.model import (
     BIOS,
@@ -54,6 +56,7 @@ class NodeSettings:
     firmware: FirmwarePlan
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
+    devices: DevicesPlan
     wire: Wire
     mtu: int
     agent: bool
@@ -102,6 +105,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
             (values.get("disks", ()), places.get("disks", place)),
             mistakes,
         ),
+        devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
         agent=values.get("agent", True),
@@ -203,6 +207,17 @@ def _firmware(firmware: Firmware | None) -> FirmwarePlan:
     return FirmwarePlan(kind=kind, code=firmware.code, vars=firmware.vars)
 
 
+def _credentials(
+    layers: list[tuple[Path, Settings]], topology: Topology, mistakes: Mistakes
+) -> dict[str, bytes]:
+    credentials: dict[str, bytes] = {}
+    for owner, layer in layers:
+        for name, content in (layer.credentials or {}).items():
+            place = (*owner, "credentials", name)
+            credentials[name] = find_content(content, place, topology, mistakes)
+    return credentials
+
+
 def _files(
     layers: list[tuple[Path, Settings]], topology: Topology, mistakes: Mistakes
 ) -> tuple[FilePlan, ...]:
@@ -219,19 +234,5 @@ def _files(
 
 
 def _file(path: str, place: Path, file: File, topology: Topology, mistakes: Mistakes) -> FilePlan:
-    content = file.text or ""
-    encoding: Literal["utf-8", "base64"] = "utf-8"
-    if file.source is not None:
-        data = topology.source.files.get(file.source)
-        if data is None:
-            hint = "load the topology from its file"
-            if not mistakes.holds((*place, "from")):
-                mistakes.add(
-                    (*place, "from"), f"the content of {quote(file.source)} was not read", hint
-                )
-            data = b""
-        try:
-            content = data.decode()
-        except UnicodeDecodeError:
-            content, encoding = base64.b64encode(data).decode(), "base64"
+    content, encoding = encode(find_content(file, place, topology, mistakes))
     return FilePlan(path=path, content=content, encoding=encoding, mode=file.mode)
