@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
+from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
 
 _MIB = 1 << 20
 
@@ -100,6 +100,7 @@ class Boot:
         append: Its command line.
         disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
+        cdroms: Images of CD-ROMs in its drives, looked at when no disk starts.
         credentials: What SMBIOS hands to systemd in the guest.
     """
 
@@ -108,6 +109,7 @@ class Boot:
     append: str = ""
     disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
+    cdroms: tuple[CdromPlan, ...] = ()
     credentials: tuple[OwnFile, ...] = ()
 
 
@@ -152,6 +154,7 @@ def choose_boot(
             for index, disk in enumerate(node.disks)
         ),
         firmware=None if firmware is None else _firmware(firmware, own),
+        cdroms=node.cdroms,
         credentials=tuple(
             OwnFile(path=own(f"credential{index}"), content=credential.string.encode())
             for index, credential in enumerate(node.devices.credentials)

@@ -10,13 +10,14 @@ from pathlib import Path
 from netlab.errors import MachineError
 from netlab.machine.boot import Boot, Layer, OwnFile
 from netlab.machine.firmware import open_store
-from netlab.plan.model import DiskFormat, DiskPlan
+from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan
 from netlab.process import run
 
 # Magic, version, offset of the backing file's name, (its length, cluster bits), size in bytes,
 # (…), incompatible features: big-endian.
 _HEADER = struct.Struct(">4sIQ8xQ40xQ")
 _EXTERNAL_DATA = 1 << 2
+_FIRST_DESCRIPTOR = 16 * 2048
 
 
 def has_files(boot: Boot) -> bool:
@@ -148,4 +149,27 @@ def _look_at(path: Path, disk: DiskPlan) -> str:
             return "it stands on another file; `qemu-img convert -O qcow2` makes one of both"
     if disk.size is not None and disk.size << 20 < extent:
         return f"it has {extent} bytes, more than the {disk.size} MiB that it is to grow to"
+    return ""
+
+
+def find_cdrom_mistakes(cdroms: Iterable[CdromPlan]) -> list[str]:
+    """Return what is wrong with the images of CD-ROMs, a line each.
+
+    An image has a descriptor of ISO 9660 or of UDF behind 32 KiB (ECMA-119, 9.1; ECMA-167, 2/8.3).
+
+    Args:
+        cdroms: Their paths are absolute, or relative to where we are.
+    """
+    return [
+        f"{cdrom.file}: {wrong}" for cdrom in cdroms if (wrong := _look_at_image(Path(cdrom.file)))
+    ]
+
+
+def _look_at_image(path: Path) -> str:
+    if not path.is_file():
+        return "there is no such image of a CD-ROM"
+    with path.open("rb") as file:
+        file.seek(_FIRST_DESCRIPTOR + 1)
+        if file.read(5) not in {b"CD001", b"BEA01"}:
+            return "this is no image of a CD-ROM: it has neither ISO 9660 nor UDF"
     return ""

@@ -169,11 +169,8 @@ def _extent(node: PlannedNode) -> _Extent:
     settings, own = node.settings, node.node.interfaces.values()
     loopback = settings.loopback
     lists = (
-        settings.routes,
-        settings.files,
-        settings.run,
-        settings.disks,
-        settings.devices.credentials,
+        *(settings.routes, settings.files, settings.run),
+        *(settings.disks, settings.cdroms, settings.devices.credentials),
     )
     return _Extent(
         interfaces=len(settings.vlans) + len(own),

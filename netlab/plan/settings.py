@@ -14,11 +14,12 @@ from typing import Any, cast
 from netlab.plan.catalogue import ARCHITECTURES, IMAGES, NO_IMAGE, ImageFacts
 from netlab.plan.contents import encode, find_content
 from netlab.plan.devices import DevicesPlan, plan_devices
-from netlab.plan.disks import plan_disks
+from netlab.plan.disks import plan_cdroms, plan_disks
 from netlab.plan.model import (
     BIOS,
     Accel,
     BootFrom,
+    CdromPlan,
     DiskPlan,
     Display,
     FilePlan,
@@ -56,6 +57,7 @@ class NodeSettings:
     firmware: FirmwarePlan
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
+    cdroms: tuple[CdromPlan, ...]
     devices: DevicesPlan
     wire: Wire
     mtu: int
@@ -89,6 +91,13 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     place = ("nodes", pattern)
     image = _image(values.get("image"), places.get("image", place), mistakes)
     facts = facts_of(image)
+    disks = plan_disks(
+        facts,
+        (values.get("disk"), places.get("disk", place)),
+        (values.get("disks", ()), places.get("disks", place)),
+        mistakes,
+        installer=bool(values.get("cdroms")),
+    )
     settings = NodeSettings(
         image=image,
         arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
@@ -99,11 +108,9 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         display=values.get("display", "none"),
         firmware=_firmware(values.get("firmware")),
         boot=values.get("boot", facts.boots[0]),
-        disks=plan_disks(
-            facts,
-            (values.get("disk"), places.get("disk", place)),
-            (values.get("disks", ()), places.get("disks", place)),
-            mistakes,
+        disks=disks,
+        cdroms=plan_cdroms(
+            facts, (values.get("cdroms", ()), places.get("cdroms", place)), disks, mistakes
         ),
         devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
         wire=values.get("wire", "exact"),
@@ -181,8 +188,8 @@ def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     if settings.boot == "kernel":
         hint = "write boot: disk, or name an image"
         mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
-    if "disk" not in places:
-        hint = "write disk: {file: …, format: raw}"
+    if "disk" not in places and not settings.cdroms:
+        hint = "write disk: {file: …, format: raw}, or cdroms: …"
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import NotReadyError
+from netlab.errors import ConfigurationError, Mistake, NotReadyError
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -164,11 +164,22 @@ def check_export(plan: Plan, nodes: Sequence[NodePlan], request: Request) -> dic
         node.name: FIRST_VMID + node.id if first is None else first + index
         for index, node in enumerate(nodes)
     }
+    _check_disks(nodes)
     for node in nodes:
         disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
         efi = EfiVariables(size=EFI_SIZES["4m"]) if node.firmware.kind == "uefi" else None
         _configure(plan, node, vmids[node.name], disks, efi, request)
     return vmids
+
+
+def _check_disks(nodes: Sequence[NodePlan]) -> None:
+    mistakes = [
+        Mistake(node.name, 0, 0, "disks", "it runs from a CD-ROM", "only disks are exported")
+        for node in nodes
+        if node.image is None and not node.disks
+    ]
+    if mistakes:
+        raise ConfigurationError(mistakes)
 
 
 def _configure(

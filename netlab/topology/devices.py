@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from netlab.topology.contents import Content
 from netlab.topology.forms import Entries, Several
+from netlab.topology.hardware import Cdrom
 from netlab.topology.links import Model
 from netlab.topology.scalars import Flag, Name, Text, Uuid, flag, text_of, uuid
 from netlab.topology.source import WrongError, quote
@@ -98,6 +99,13 @@ class Smbios(Model):
 class Devices(Model):
     """What a machine has beside processors in number, memory, disks and network cards."""
 
+    cdroms: Annotated[tuple[Cdrom, ...], Several()] | None = Field(
+        default=None,
+        description=(
+            "Images of CD-ROMs in drives of its own, in their order. Its firmware looks at them "
+            "when no disk before starts."
+        ),
+    )
     cpu: CpuModel | None = Field(
         default=None,
         description=(

@@ -15,7 +15,7 @@ from netlab.machine.argv import (
 from netlab.machine.boot import Boot, Disk, FirmwareFiles, ImageFiles, OwnFile, choose_boot
 from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.devices import CredentialPlan, DevicesPlan, SmbiosPlan
-from netlab.plan.model import DiskPlan, InterfacePlan, NodePlan
+from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
@@ -120,6 +120,19 @@ def test_a_node_that_boots_from_its_disk_is_given_no_kernel(
     check_golden("loader.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
 
 
+def test_a_cdrom_is_looked_at_behind_the_disks(make_node: MakeNode) -> None:
+    node = make_node(
+        image=None,
+        boot="disk",
+        disks=(replace(ROOT, source="empty", size=10),),
+        cdroms=(CdromPlan(file="/a.iso", bus="sata"), CdromPlan(file="/b.iso", bus="sata")),
+    )
+    words = argv(node, choose_boot(node, None, own=own), accel="tcg", channels=channels(node))
+    drives = [word for word in words if "bootindex=" in word]
+    assert [word.partition(",")[0] for word in drives] == ["virtio-blk-pci", "ide-cd", "ide-cd"]
+    assert [word.partition("bootindex=")[2] for word in drives] == ["0", "1", "2"]
+
+
 def test_disks_of_every_kind_on_every_bus(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
@@ -131,7 +144,11 @@ def test_disks_of_every_kind_on_every_bus(
             replace(file, read_only=True),
             replace(file, bus="scsi", format="qcow2", read_only=True),
             replace(file, bus="sata", size=10),
-        )
+        ),
+        cdroms=(
+            CdromPlan(file="/srv/a,b.iso", bus="scsi"),
+            CdromPlan(file="/srv/b.iso", bus="sata"),
+        ),
     )
     boot = choose_boot(node, IMAGE, own=own)
     check_golden("buses.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))

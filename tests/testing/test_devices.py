@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
 from netlab.testing import LabDriver, NodeDriver
+from tests.testing.compactdisc import make_disc
 from tests.testing.conftest import live, open_driver
 
 pytestmark = pytest.mark.machines
@@ -25,11 +27,32 @@ nodes:
     credentials: {{large: {SECRET}, hint: "a\\nb"}}
     qemu_args: [-fw_cfg, "name=opt/netlab,string=odd"]
   plain: {{id: 2, rng: false}}
+  installer:
+    id: 3
+    image: none
+    arch: x86_64
+    memory: 64
+    agent: false
+    disk: {{size: 1 GiB}}
+    cdroms: ISO
+  live:
+    id: 4
+    image: none
+    arch: x86_64
+    machine: pc
+    memory: 64
+    agent: false
+    cdroms: [{{file: ISO, bus: scsi}}, ISO]
 """
 
 
-async def test_a_guest_finds_the_devices_that_its_node_has() -> None:
-    async with open_driver(TEXT) as lab:
+async def test_a_guest_finds_the_devices_that_its_node_has(tmp_path: Path) -> None:
+    iso = tmp_path / "a,b.iso"
+    iso.write_bytes(make_disc("started from a CD"))
+    async with open_driver(TEXT.replace("ISO", f'"{iso}"')) as lab:
+        # An empty disk starts nothing, and so the CD behind it does.
+        await lab["installer"].wait_for_console_text("started from a CD")
+        await lab["live"].wait_for_console_text("started from a CD")
         odd, plain = lab["odd"], lab["plain"]
         await check_identity(odd)
         await check_secrets(odd)
