@@ -118,6 +118,8 @@ def _run(run: Callable[[Tell], Any], request: Request, output: Format) -> None:
     for backup in export.backups:
         ratio = backup.size / max(backup.disks, 1)
         say(f"{backup.archive}: {backup.size / _MIB:.1f} MiB, {ratio:.0%} of the disks")
+    for line in export.left_out:
+        say(line)
     if export.pause:
         say(f"the nodes stood still for {export.pause * 1000:.0f} ms")
     for backup in export.backups:
@@ -127,7 +129,7 @@ def _run(run: Callable[[Tell], Any], request: Request, output: Format) -> None:
 
 def _describe(export: Export) -> dict[str, Any]:
     backups = [{**asdict(one), "archive": str(one.archive)} for one in export.backups]
-    return {"pause": export.pause, "backups": backups}
+    return {"pause": export.pause, "backups": backups, "left_out": export.left_out}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ All but the last two modules is pure; what they do is computed as frozen values 
     rules.py          whether Proxmox takes a configuration as it is meant
     networks.py       which bridge and VLAN a lab's segments become
     export.py         a plan's node -> a configuration
+    leftovers.py      what of a node is left out
     names.py          names of backups
     recipe.py         what a whole lab needs beside its machines
     cards.py          a network card -> a node's interface

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import NotReadyError
+from netlab.errors import ConfigurationError, Mistake, NotReadyError
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -30,6 +30,7 @@ from netlab.proxmox.drives import (
     open_work,
 )
 from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, ExportOptions, configure
+from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
 from netlab.proxmox.persistence import START_FILES, system_files
 from netlab.proxmox.recipe import Member, write_manifest, write_recipe
@@ -78,10 +79,12 @@ class Export:
     Attributes:
         backups: In the order of the nodes.
         pause: Seconds that running nodes stood still.
+        left_out: What the machines do not have of their nodes, a line each.
     """
 
     backups: tuple[Backup, ...]
     pause: float
+    left_out: tuple[str, ...] = ()
 
 
 def ignore(_node: str, _done: int, _total: int) -> None:
@@ -121,7 +124,7 @@ async def export_nodes(
                 drives = await open_resting_drives(node, work, lab.plan, folder)
             machines.append(_machine(lab.plan, node, vmids[node.name], drives, request))
         backups = await _write(lab.plan, machines, request, time, tell)
-    return Export(backups=backups, pause=pause)
+    return Export(backups=backups, pause=pause, left_out=_left_out(nodes))
 
 
 async def export_plan(
@@ -143,7 +146,11 @@ async def export_plan(
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
         backups = await _write(plan, machines, request, time, tell)
-    return Export(backups=backups, pause=0)
+    return Export(backups=backups, pause=0, left_out=_left_out(nodes))
+
+
+def _left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
+    return tuple(line for node in nodes for line in left_out(node))
 
 
 def check_export(plan: Plan, nodes: Sequence[NodePlan], request: Request) -> dict[str, int]:
@@ -157,11 +164,22 @@ def check_export(plan: Plan, nodes: Sequence[NodePlan], request: Request) -> dic
         node.name: FIRST_VMID + node.id if first is None else first + index
         for index, node in enumerate(nodes)
     }
+    _check_disks(nodes)
     for node in nodes:
         disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
         efi = EfiVariables(size=EFI_SIZES["4m"]) if node.firmware.kind == "uefi" else None
         _configure(plan, node, vmids[node.name], disks, efi, request)
     return vmids
+
+
+def _check_disks(nodes: Sequence[NodePlan]) -> None:
+    mistakes = [
+        Mistake(node.name, 0, 0, "disks", "it runs from a CD-ROM", "only disks are exported")
+        for node in nodes
+        if node.image is None and not node.disks
+    ]
+    if mistakes:
+        raise ConfigurationError(mistakes)
 
 
 def _configure(
