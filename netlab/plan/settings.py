@@ -11,29 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from netlab.plan.catalogue import ARCHITECTURES, IMAGES, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
 from netlab.plan.contents import encode, find_content
 from netlab.plan.devices import DevicesPlan, plan_devices
 from netlab.plan.disks import plan_cdroms, plan_disks
 from netlab.plan.model import (
-    BIOS,
     Accel,
     BootFrom,
     CdromPlan,
     DiskPlan,
     Display,
     FilePlan,
-    FirmwareKind,
     FirmwarePlan,
     MachineType,
     Wire,
 )
-from netlab.topology.hardware import Firmware
+from netlab.plan.platform import plan_platform
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
 
-DEFAULT_IMAGE = "micro"
 DEFAULT_MTU = 1500
 """Bytes; Ethernet's."""
 
@@ -88,9 +85,13 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
             if value is not None and key != "files":
                 values[key] = value
                 places[key] = (*path, key)
+        if layer.arch is None and "arch" in layer.model_fields_set:
+            # Said to be not said: whatever is around, it is the image's.
+            values.pop("arch", None)
     place = ("nodes", pattern)
     image = _image(values.get("image"), places.get("image", place), mistakes)
     facts = facts_of(image)
+    platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
     disks = plan_disks(
         facts,
         (values.get("disk"), places.get("disk", place)),
@@ -100,13 +101,13 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     )
     settings = NodeSettings(
         image=image,
-        arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
-        machine=values.get("machine", "q35"),
+        arch=platform.arch,
+        machine=platform.machine,
         accel=values.get("accel", "auto"),
         cpus=values.get("cpus", 1),
         memory=values.get("memory"),
         display=values.get("display", "none"),
-        firmware=_firmware(values.get("firmware")),
+        firmware=platform.firmware,
         boot=values.get("boot", facts.boots[0]),
         disks=disks,
         cdroms=plan_cdroms(
@@ -167,9 +168,6 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
         _check_alone(settings, mistakes)
     elif settings.image in IMAGES:
         image = f"the image {quote(settings.image)}"
-        if settings.arch != facts.arch:
-            message = f"{image} is for {facts.arch}, not {quote(settings.arch)}"
-            mistakes.add(places["arch"], message)
         if settings.boot not in facts.boots:
             others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
             hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
@@ -179,12 +177,6 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
 def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     """Find what a node without an image lacks."""
     places = settings.places
-    if "arch" not in places:
-        hint = "write arch: x86_64 here, in a group or in defaults"
-        mistakes.add(places["image"], "there is no image that says the architecture", hint)
-    elif settings.arch not in ARCHITECTURES:
-        message = f"there is no machine for {quote(settings.arch)}"
-        mistakes.add(places["arch"], message, f"there is {', '.join(ARCHITECTURES)}")
     if settings.boot == "kernel":
         hint = "write boot: disk, or name an image"
         mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
@@ -205,13 +197,6 @@ def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:
         message = f"netlab does not configure this guest, and gives it no {key}"
         place = settings.places.get(key, settings.places.get("configure", ()))
         mistakes.add(place or settings.places["agent"], message, "leave one of the two out")
-
-
-def _firmware(firmware: Firmware | None) -> FirmwarePlan:
-    if firmware is None:
-        return BIOS
-    kind = cast("FirmwareKind", firmware.kind)
-    return FirmwarePlan(kind=kind, code=firmware.code, vars=firmware.vars)
 
 
 def _credentials(

@@ -157,8 +157,6 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     if node.accel == "tcg":
         yield "kvm", "0"
     yield "cpu", _cpu(node, options)
-    if node.arch != "x86_64":
-        yield "arch", node.arch
     yield "machine", options.machine
     yield "bios", "seabios" if options.efi is None else "ovmf"
     yield "scsihw", "virtio-scsi-single"
@@ -267,6 +265,9 @@ def _cards(
 def _option_mistakes(
     plan: Plan, node: NodePlan, options: ExportOptions
 ) -> Iterator[tuple[str, str, str]]:
+    if node.arch != "x86_64":
+        hint = "the loader and the firmware that a machine gets there are for x86_64"
+        yield "arch", f"a machine for {node.arch} cannot be exported", hint
     if len(node.interfaces) > _CARDS:
         message = f"{len(node.interfaces)} interfaces, and a machine on Proxmox takes {_CARDS}"
         yield "interfaces", message, "use VLANs on fewer interfaces, or more nodes"

@@ -123,10 +123,17 @@ class Settings(Devices):
     )
     arch: Name | None = Field(
         default=None,
-        description="Its architecture as QEMU names it: the image's, or without one to be said.",
+        description=(
+            "Its architecture as QEMU names it: x86_64, aarch64 or riscv64. The image's when left "
+            "out, or null; without an image it has to be said."
+        ),
     )
-    machine: Annotated[str, *choice("q35", "pc")] | None = Field(
-        default=None, description="QEMU's machine type: q35 (the default) or pc, the older one."
+    machine: Annotated[str, *choice("q35", "pc", "virt")] | None = Field(
+        default=None,
+        description=(
+            "QEMU's machine type: q35 (the default) or pc, the older one; virt (the default) where "
+            "arch is not x86_64."
+        ),
     )
     accel: Annotated[str, *choice("auto", "kvm", "tcg")] | None = Field(
         default=None,
@@ -155,8 +162,8 @@ class Settings(Devices):
     firmware: Firmware | None = Field(
         default=None,
         description=(
-            "What starts it: bios (the default) or uefi, whatever it boots; or {code, vars}, "
-            "files of an own build. Each node has a variable store of its own."
+            "What starts it: bios (the default; x86_64 alone has one) or uefi, whatever it boots; "
+            "or {code, vars}, files of an own build. Each node has a variable store of its own."
         ),
     )
     disk: Disk | None = Field(
