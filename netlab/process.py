@@ -124,6 +124,8 @@ async def run(
 ) -> Completed:
     """Run a program to its end; cancelled, it is ended and waited for.
 
+    A terminal's Ctrl-C does not reach it: how it ends is the caller's business.
+
     Args:
         argv: The command line; the first word is looked up by :func:`find_program`.
         stdin: What it reads.
@@ -144,6 +146,7 @@ async def run(
         check=False,
         cwd=cwd,
         env={**os.environ, **environment} if environment else None,
+        start_new_session=True,
     )
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check and completed.status != 0:

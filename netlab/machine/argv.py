@@ -13,6 +13,7 @@ from typing import Literal
 
 from netlab.errors import InputError
 from netlab.machine.boot import Boot
+from netlab.machine.devices import device_options
 from netlab.machine.drives import disk_options, escape, firmware_options
 from netlab.plan.architectures import ARCHITECTURES, Architecture
 from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
@@ -113,7 +114,8 @@ def argv(
         channels: Its descriptors.
 
     Raises:
-        InputError: The architecture is unknown, or there are more interfaces or disks than slots.
+        InputError: The architecture is unknown, the CPU is not this accelerator's, or there are
+            more interfaces or disks than slots.
     """
     architecture, chassis = _check(node, boot), _CHASSIS[node.machine]
     pci = chassis.pci
@@ -127,7 +129,7 @@ def argv(
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         ("-machine", _machine(node.machine, architecture, boot)),
         ("-accel", accel),
-        ("-cpu", "host" if accel == "kvm" else architecture.processor),
+        ("-cpu", _cpu(node, architecture, accel)),
         ("-smp", str(node.cpus)),
         ("-m", f"{node.memory}M"),
         ("-uuid", node.uuid),
@@ -135,8 +137,7 @@ def argv(
         # A panicked guest stays to be looked at.
         ("-action", "panic=pause"),
         *_channel_devices(channels, chassis),
-        ("-object", "rng-random,id=random0,filename=/dev/urandom"),
-        ("-device", f"virtio-rng-pci,id=rng0,rng=random0,bus={pci},addr=0x2,disable-legacy=on"),
+        *device_options(node.devices, boot, pci),
         *_display(node.display, pci),
         *(() if boot.firmware is None else firmware_options(boot.firmware)),
         *_boot(boot),
@@ -153,8 +154,21 @@ def argv(
                 (f"bus={pci}", "bootindex=0" if boot.network and index == 0 else "romfile="),
             )
         ),
+        node.devices.qemu_args,
     )
     return tuple(word for group in arguments for word in group)
+
+
+def _cpu(node: NodePlan, architecture: Architecture, accel: Literal["kvm", "tcg"]) -> str:
+    model = node.devices.cpu
+    if model is None:
+        return "host" if accel == "kvm" else architecture.processor
+    if accel == "tcg" and model.partition(",")[0] == "host":
+        raise InputError(
+            f"{node.name}: the CPU {model!r} is KVM's, and this machine runs under TCG",
+            hint="leave cpu out, or name a model such as max",
+        )
+    return model
 
 
 def _check(node: NodePlan, boot: Boot) -> Architecture:

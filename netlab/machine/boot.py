@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
+from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
 
 _MIB = 1 << 20
 
@@ -83,6 +83,14 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFile:
+    """A file of a machine's own that is there before it starts, for its user alone."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -93,6 +101,8 @@ class Boot:
         disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
         network: Whether its first network card comes first of all, with firmware of its own.
+        cdroms: Images of CD-ROMs in its drives, looked at when no disk starts.
+        credentials: What SMBIOS hands to systemd in the guest.
     """
 
     kernel: str | None
@@ -101,6 +111,8 @@ class Boot:
     disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
     network: bool = False
+    cdroms: tuple[CdromPlan, ...] = ()
+    credentials: tuple[OwnFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +159,11 @@ def choose_boot(
         ),
         firmware=None if firmware is None else _firmware(firmware, own),
         network=node.boot == "network",
+        cdroms=node.cdroms,
+        credentials=tuple(
+            OwnFile(path=own(f"credential{index}"), content=credential.string.encode())
+            for index, credential in enumerate(node.devices.credentials)
+        ),
     )
     if files is None or node.boot != "kernel":
         return boot

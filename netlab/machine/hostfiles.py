@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from netlab.errors import InputError
 from netlab.machine.boot import FirmwareFiles
-from netlab.machine.disk import find_disk_mistakes
+from netlab.machine.disk import find_cdrom_mistakes, find_disk_mistakes
 from netlab.machine.firmware import find_firmware
 from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.model import NodePlan
@@ -26,7 +26,7 @@ def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
     found: dict[str, FirmwareFiles | None] = {}
     wrong: list[str] = []
     for node in nodes:
-        mistakes = find_disk_mistakes(node.disks)
+        mistakes = [*find_disk_mistakes(node.disks), *find_cdrom_mistakes(node.cdroms)]
         try:
             found[node.name] = find_firmware(node.firmware, uefi=ARCHITECTURES[node.arch].uefi)
         except InputError as error:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netlab.plan.devices import PLAIN, DevicesPlan
+
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
@@ -149,6 +151,19 @@ class DiskPlan:
     image: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdromPlan:
+    """A CD-ROM in a drive of a machine's.
+
+    Attributes:
+        file: The file of the host with its image, which is only ever read.
+        bus: What the drive hangs on.
+    """
+
+    file: str
+    bus: Bus
+
+
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
 
 
@@ -174,6 +189,8 @@ class NodePlan:
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
             what others are told of it.
+        cdroms: Images of CD-ROMs in its drives.
+        devices: What else it has.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -205,6 +222,8 @@ class NodePlan:
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True
+    cdroms: tuple[CdromPlan, ...] = ()
+    devices: DevicesPlan = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

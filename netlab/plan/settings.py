@@ -1,21 +1,24 @@
 """The settings of a node: built-in < defaults < groups, in the order it lists them < its own.
 
-Single values and lists replace; ``files`` is merged by path. Each value keeps the place that it
+Single values and lists replace; ``files`` are merged by path, and
+``credentials`` by name. Each value keeps the place that it
 came from, so that a mistake points at the group that made it and not at the node that took it.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
-from netlab.plan.disks import plan_disks
+from netlab.plan.contents import encode, find_content
+from netlab.plan.devices import DevicesPlan, plan_devices
+from netlab.plan.disks import plan_cdroms, plan_disks
 from netlab.plan.model import (
     Accel,
     BootFrom,
+    CdromPlan,
     DiskPlan,
     Display,
     FilePlan,
@@ -51,6 +54,8 @@ class NodeSettings:
     firmware: FirmwarePlan
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
+    cdroms: tuple[CdromPlan, ...]
+    devices: DevicesPlan
     wire: Wire
     mtu: int
     agent: bool
@@ -87,6 +92,13 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     image = _image(values.get("image"), places.get("image", place), mistakes)
     facts = facts_of(image)
     platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
+    disks = plan_disks(
+        facts,
+        (values.get("disk"), places.get("disk", place)),
+        (values.get("disks", ()), places.get("disks", place)),
+        mistakes,
+        installer=bool(values.get("cdroms")) or values.get("boot") == "network",
+    )
     settings = NodeSettings(
         image=image,
         arch=platform.arch,
@@ -97,12 +109,11 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         display=values.get("display", "none"),
         firmware=platform.firmware,
         boot=values.get("boot", facts.boots[0]),
-        disks=plan_disks(
-            facts,
-            (values.get("disk"), places.get("disk", place)),
-            (values.get("disks", ()), places.get("disks", place)),
-            mistakes,
+        disks=disks,
+        cdroms=plan_cdroms(
+            facts, (values.get("cdroms", ()), places.get("cdroms", place)), disks, mistakes
         ),
+        devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
         agent=values.get("agent", True),
@@ -171,8 +182,8 @@ def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     if settings.boot == "kernel":
         hint = "write boot: disk or network, or name an image"
         mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
-    if "disk" not in places and settings.boot != "network":
-        hint = "write disk: {file: …, format: raw}, or boot: network"
+    if "disk" not in places and not settings.cdroms and settings.boot != "network":
+        hint = "write disk: {file: …, format: raw}, or cdroms: …, or boot: network"
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
 
 
@@ -188,6 +199,17 @@ def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:
         message = f"netlab does not configure this guest, and gives it no {key}"
         place = settings.places.get(key, settings.places.get("configure", ()))
         mistakes.add(place or settings.places["agent"], message, "leave one of the two out")
+
+
+def _credentials(
+    layers: list[tuple[Path, Settings]], topology: Topology, mistakes: Mistakes
+) -> dict[str, bytes]:
+    credentials: dict[str, bytes] = {}
+    for owner, layer in layers:
+        for name, content in (layer.credentials or {}).items():
+            place = (*owner, "credentials", name)
+            credentials[name] = find_content(content, place, topology, mistakes)
+    return credentials
 
 
 def _files(
@@ -206,19 +228,5 @@ def _files(
 
 
 def _file(path: str, place: Path, file: File, topology: Topology, mistakes: Mistakes) -> FilePlan:
-    content = file.text or ""
-    encoding: Literal["utf-8", "base64"] = "utf-8"
-    if file.source is not None:
-        data = topology.source.files.get(file.source)
-        if data is None:
-            hint = "load the topology from its file"
-            if not mistakes.holds((*place, "from")):
-                mistakes.add(
-                    (*place, "from"), f"the content of {quote(file.source)} was not read", hint
-                )
-            data = b""
-        try:
-            content = data.decode()
-        except UnicodeDecodeError:
-            content, encoding = base64.b64encode(data).decode(), "base64"
+    content, encoding = encode(find_content(file, place, topology, mistakes))
     return FilePlan(path=path, content=content, encoding=encoding, mode=file.mode)

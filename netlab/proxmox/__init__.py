@@ -1,6 +1,6 @@
 """Proxmox both ways: nodes as virtual machines there, and virtual machines from there as nodes.
 
-All but the last two modules is pure; what they do is computed as frozen values first::
+All but the last three modules is pure; what they do is computed as frozen values first::
 
     configuration.py  qemu-server.conf <-> a frozen value; positions kept
     formats.py        what single values may be
@@ -8,12 +8,15 @@ All but the last two modules is pure; what they do is computed as frozen values 
     rules.py          whether Proxmox takes a configuration as it is meant
     networks.py       which bridge and VLAN a lab's segments become
     export.py         a plan's node -> a configuration
+    leftovers.py      what of a node is left out
     names.py          names of backups
     recipe.py         what a whole lab needs beside its machines
     cards.py          a network card -> a node's interface
     importing.py      configurations -> a topology, and what it cannot say
-    calls.py          a configuration and its disks -> the calls of a push
+    target.py         what goes to a host and where on it, and what its API refuses
+    calls.py          machines and their disks -> the calls of a push
     undo.py           the calls that take it back
+    flat.py           copies of disks as the API takes them
     api.py            Proxmox's HTTP API on Trio
     push.py           the calls, made, and taken back when one fails
 

@@ -12,9 +12,18 @@ from netlab.machine.argv import (
     argv,
     channels,
 )
-from netlab.machine.boot import Boot, Disk, Firmware, FirmwareFiles, ImageFiles, choose_boot
+from netlab.machine.boot import (
+    Boot,
+    Disk,
+    Firmware,
+    FirmwareFiles,
+    ImageFiles,
+    OwnFile,
+    choose_boot,
+)
 from netlab.plan.catalogue import MAXIMUM_DISKS
-from netlab.plan.model import DiskPlan, InterfacePlan, NodePlan
+from netlab.plan.devices import CredentialPlan, DevicesPlan, SmbiosPlan
+from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
@@ -133,6 +142,19 @@ def test_a_node_that_boots_from_its_disk_is_given_no_kernel(
     check_golden("loader.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
 
 
+def test_a_cdrom_is_looked_at_behind_the_disks(make_node: MakeNode) -> None:
+    node = make_node(
+        image=None,
+        boot="disk",
+        disks=(replace(ROOT, source="empty", size=10),),
+        cdroms=(CdromPlan(file="/a.iso", bus="sata"), CdromPlan(file="/b.iso", bus="sata")),
+    )
+    words = argv(node, choose_boot(node, None, own=own), accel="tcg", channels=channels(node))
+    drives = [word for word in words if "bootindex=" in word]
+    assert [word.partition(",")[0] for word in drives] == ["virtio-blk-pci", "ide-cd", "ide-cd"]
+    assert [word.partition("bootindex=")[2] for word in drives] == ["0", "1", "2"]
+
+
 def test_disks_of_every_kind_on_every_bus(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
@@ -144,7 +166,11 @@ def test_disks_of_every_kind_on_every_bus(
             replace(file, read_only=True),
             replace(file, bus="scsi", format="qcow2", read_only=True),
             replace(file, bus="sata", size=10),
-        )
+        ),
+        cdroms=(
+            CdromPlan(file="/srv/a,b.iso", bus="scsi"),
+            CdromPlan(file="/srv/b.iso", bus="sata"),
+        ),
     )
     boot = choose_boot(node, IMAGE, own=own)
     check_golden("buses.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
@@ -156,6 +182,33 @@ def test_disks_of_every_kind_on_every_bus(
         None,
         ("/srv/a,b.raw", 10 << 20),
     ]
+
+
+DEVICES = DevicesPlan(
+    cpu="Haswell,-avx2",
+    rng=False,
+    vmgenid="78fa612e-42a1-5e99-b558-4d22482faab7",
+    smbios=SmbiosPlan(manufacturer="Acme, Inc.", serial="s", oem_strings=("a=b,c",)),
+    credentials=(CredentialPlan(name="secret", content="aHVudGVyMg=="),),
+    qemu_args=("-global", "virtio-net-pci.speed=1000"),
+)
+
+
+def test_a_node_with_a_model_an_identity_and_secrets_which_are_in_files(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    node = make_node(devices=DEVICES)
+    boot = choose_boot(node, IMAGE, own=lambda name: f"/labs/a,b/{name}")
+    check_golden("devices.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
+    content = b"io.systemd.credential.binary:secret=aHVudGVyMg=="
+    assert boot.credentials == (OwnFile(path="/labs/a,b/credential0", content=content),)
+
+
+def test_the_cpu_of_the_host_is_refused_where_it_is_emulated(make_node: MakeNode) -> None:
+    node = make_node(devices=replace(DEVICES, cpu="host,-aes"))
+    assert "host,-aes" in argv(node, BOOT, accel="kvm", channels=channels(node))
+    with pytest.raises(InputError, match=r"r1: the CPU 'host,-aes' is KVM's"):
+        argv(node, BOOT, accel="tcg", channels=channels(node))
 
 
 def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
