@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netlab.plan.model import MachineType
+from netlab.plan.model import FirmwareKind, MachineType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,8 @@ class Architecture:
         processor: The CPU under TCG.
         console: The kernel's name of the first serial port.
         screen: Whether its machines can have a screen and a keyboard.
+        vmgenid: Whether they can have a VM generation id.
+        smbios: Under which firmware their guests see what SMBIOS says.
         bios: Whether QEMU brings firmware that starts a disk.
         network: Whether QEMU's network cards bring firmware that boots from the network (iPXE).
         uefi: Its UEFI firmware, or None where Debian has none.
@@ -56,6 +58,8 @@ class Architecture:
     processor: str
     console: str
     screen: bool
+    vmgenid: bool
+    smbios: tuple[FirmwareKind, ...]
     bios: bool
     network: bool
     uefi: Uefi | None
@@ -87,6 +91,8 @@ ARCHITECTURES = {
         processor="max",
         console="ttyS0",
         screen=True,
+        vmgenid=True,
+        smbios=("bios", "uefi"),
         bios=True,
         network=True,
         uefi=OVMF,
@@ -102,6 +108,8 @@ ARCHITECTURES = {
         processor="cortex-a72",
         console="ttyAMA0",
         screen=False,
+        vmgenid=False,
+        smbios=("uefi",),
         bios=False,
         network=False,
         uefi=AAVMF,
@@ -115,6 +123,8 @@ ARCHITECTURES = {
         processor="rv64",
         console="ttyS0",
         screen=False,
+        vmgenid=False,
+        smbios=(),
         bios=False,
         network=False,
         uefi=None,
