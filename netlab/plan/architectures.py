@@ -21,12 +21,14 @@ class Uefi:
         folder: The folder of its files.
         variables: The file that a variable store is made from when nothing is said.
         builds: The file with the program, by the bytes of the variable store that belongs to it.
+        flash: MiB of both together, which QEMU keeps in memory.
     """
 
     package: str
     folder: str
     variables: str
     builds: Mapping[int, str]
+    flash: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ OVMF = Uefi(
     # The build without Secure Boot whose flash has 4 MiB: what new machines on Proxmox have too.
     variables="OVMF_VARS_4M.fd",
     builds={540_672: "OVMF_CODE_4M.fd", 131_072: "OVMF_CODE.fd"},
+    flash=4,
 )
 
 AAVMF = Uefi(
@@ -79,6 +82,7 @@ AAVMF = Uefi(
     folder="/usr/share/AAVMF",
     variables="AAVMF_VARS.fd",
     builds={67_108_864: "AAVMF_CODE.fd"},
+    flash=128,
 )
 
 ARCHITECTURES = {
