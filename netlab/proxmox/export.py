@@ -47,11 +47,15 @@ class Disk:
         drive: Bus and number there, such as ``scsi0`` or ``virtio1``.
         size: In bytes.
         serial: What the guest reads as its serial number, or empty.
+        discard: Whether the storage takes back what the guest discards.
+        read_only: Whether the guest may only read it.
     """
 
     drive: str
     size: int
     serial: str = ""
+    discard: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +167,7 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     yield "serial0", "socket"
     # Without a screen the terminal in the web interface is the serial console.
     yield "vga", "serial0" if node.display == "none" else node.display
-    yield "agent", "enabled=1"
+    yield "agent", f"enabled={int(node.agent)}"
     yield "smbios1", write_properties([("uuid", node.uuid)])
     # A restore gives it another; what it says here is only that there is one.
     yield "vmgenid", str(uuid.uuid5(uuid.NAMESPACE_OID, node.uuid))
@@ -184,8 +188,9 @@ def _drives(options: ExportOptions) -> Iterator[tuple[DriveMap, str]]:
             _map(disk.drive, options),
             write_properties([
                 ("", _volume(options, number)),
-                ("discard", "on"),
+                ("discard", "on" if disk.discard else "ignore"),
                 ("iothread", 1 if threads else None),
+                ("ro", 1 if disk.read_only else None),
                 ("serial", quote(disk.serial, safe="") or None),
                 ("size", write_size(disk.size)),
             ]),

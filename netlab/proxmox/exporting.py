@@ -189,7 +189,13 @@ def _machine(
     plan: Plan, node: NodePlan, vmid: int, drives: Sequence[Drive], request: Request
 ) -> Machine:
     disks = [
-        Disk(drive=drive.name, size=drive.source.size, serial=drive.serial)
+        Disk(
+            drive=drive.name,
+            size=drive.source.size,
+            serial=drive.serial,
+            discard=drive.discard,
+            read_only=drive.read_only,
+        )
         for drive in drives
         if drive.name != EFI_DRIVE
     ]
