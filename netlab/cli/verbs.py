@@ -46,6 +46,7 @@ VERBS = tuple(
         ("graph", "graph", "Draw a topology: mermaid, dot or SVG", _TOPOLOGIES),
         ("schema", "schema", "Write the JSON schema of topologies, for editors", _TOPOLOGIES),
         ("export", "export", "Write nodes as backups that Proxmox restores", _PROXMOX),
+        ("import", "imports", "Make a topology of backups, isolated from all networks", _PROXMOX),
         ("vma", "vma", "Make, read and check backup archives of Proxmox", _PROXMOX),
         ("doctor", "doctor", "Check this host, and say how to repair what is missing", _HOST),
         ("image", "image", "Build, list, show and remove images", _HOST),

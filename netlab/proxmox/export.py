@@ -34,6 +34,9 @@ EFI_SIZES: Mapping[EfiType, int] = {"4m": 540_672, "2m": 131_072}
 TAG = "netlab"
 """The tag of every machine that comes from netlab; no other is ever touched there."""
 
+LAB_TAG = "lab-"
+"""What the tag of a lab begins with."""
+
 _UNITS = (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
 _LONGEST_NAME = 80
 _CARDS = RULES["net"].count or 0
@@ -148,7 +151,7 @@ def configure(plan: Plan, node: NodePlan, options: ExportOptions) -> Configurati
 
 def lab_tag(plan: Plan) -> str:
     """Return the tag of every machine of a lab."""
-    return f"lab-{plan.lab}"
+    return f"{LAB_TAG}{plan.lab}"
 
 
 def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str]]:
@@ -273,7 +276,7 @@ def _disk_mistakes(options: ExportOptions) -> Iterator[tuple[str, str, str]]:
 def _tag_mistakes(plan: Plan, options: ExportOptions) -> Iterator[tuple[str, str, str]]:
     for tag in options.tags:
         # Several in one would be tags of their own, and might be another lab's.
-        if any(sign in tag for sign in ";, ") or tag.lower().startswith("lab-"):
+        if any(sign in tag for sign in ";, ") or tag.lower().startswith(LAB_TAG):
             yield "tags", f"{tag!r} cannot be given", f"{lab_tag(plan)} is there by itself"
 
 

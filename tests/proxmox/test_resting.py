@@ -23,16 +23,26 @@ name: disks
 defaults: {image: none, arch: x86_64, configure: false}
 nodes:
   bios:
+    id: 1
     machine: pc
     agent: false
+    cpus: 3
+    vlans: 7
     disk: {file: system.raw, format: raw, bus: scsi, size: 3, serial: root}
     disks:
       - {file: data.raw, format: raw, read_only: true}
       - {size: 2, bus: sata, serial: "a/b", discard: false}
       - {file: data.raw, format: raw, bus: scsi}
   uefi:
+    id: 2
+    accel: tcg
+    display: virtio
+    memory: 1 GiB
     firmware: {vars: vars.fd}
     disk: {file: system.raw, format: raw, bus: sata}
+links:
+  - {endpoints: [bios, uefi], mtu: 9000}
+  - {endpoints: ["bios:cable", "uefi:cable"], addresses: none}
 """
 
 
