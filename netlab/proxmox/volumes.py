@@ -37,9 +37,14 @@ def find_disks(configuration: Configuration) -> tuple[Entry, ...]:
     """Return the drives that are disks and that the archive has, in the order of a start."""
     mapped = {drive.drive for drive in configuration.maps}
     found = (entry for entry in configuration.entries if entry.key in mapped)
-    disks = [entry for entry in found if is_drive(entry.key) and entry.key not in _NO_DISKS]
+    disks = [entry for entry in found if is_drive(entry.key) and not _is_other(entry)]
     order = _boot_order(configuration)
     return tuple(sorted(disks, key=lambda entry: _rank(entry.key, order)))
+
+
+def _is_other(entry: Entry) -> bool:
+    values = dict(parse_properties(entry.value, "file"))
+    return entry.key in _NO_DISKS or values.get("media") == "cdrom"
 
 
 def read_disks(configuration: Configuration, folder: str, findings: Findings) -> list[Value]:
@@ -158,3 +163,5 @@ def find_lost(configuration: Configuration) -> Iterator[tuple[Entry, str]]:
             yield entry, "the archive does not have its content"
         elif entry.key == "tpmstate0":
             yield entry, "a node has no TPM"
+        elif entry.key == "efidisk0" and configuration.get("bios") != "ovmf":
+            yield entry, "a machine that starts by BIOS has no use for it"

@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 
 from netlab.errors import ConfigurationError
 from netlab.plan.model import NodePlan, Plan
 from netlab.plan.resolve import resolve
-from netlab.proxmox.configuration import Configuration, parse
+from netlab.proxmox.configuration import Configuration, DriveMap, parse
 from netlab.proxmox.export import Disk, ExportOptions, configure
 from netlab.proxmox.hardware import variables_size
-from netlab.proxmox.importing import Archive, Device, Imported, make_topology
+from netlab.proxmox.importing import Archive, Device, Imported, find_parts, make_topology
+from netlab.proxmox.schema import is_drive
 from netlab.topology.load import loads
 from tests.plan.conftest import Lab, labs
 from tests.proxmox.plans import pair
@@ -277,6 +278,24 @@ def test_what_no_node_can_be_is_a_mistake(text: str, said: str) -> None:
         make(archive(text))
 
 
+@pytest.mark.parametrize(
+    ("drive", "told"),
+    [
+        ("ide2: a1:iso/x.iso,media=cdrom", "a node has no CD-ROM drive: 'a1:iso/x.iso'"),
+        ("efidisk0: a1:v,efitype=4m", "starts by BIOS has no use for it"),
+        ("tpmstate0: a1:v", "a node has no TPM"),
+    ],
+)
+def test_drives_that_are_no_disk_of_a_node_are_told_and_not_extracted(
+    drive: str, told: str
+) -> None:
+    key = drive.partition(":")[0]
+    found = archive(f"{drive}\n{DISK}#qmdump#map:{key}:drive-{key}:a1:raw:\n")
+    (message,) = [line for line in map(str, make(found).left_out) if key in line]
+    assert told in message
+    assert [part.name for part in find_parts(found)] == ["scsi0.raw"]
+
+
 def test_an_address_that_two_machines_have_is_kept_by_the_first() -> None:
     text = f"net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n{DISK}"
     imported = make(archive(text, "1.conf"), archive(text, "2.conf"))
@@ -354,12 +373,22 @@ def test_what_has_to_be_understood_and_cannot_be_is_told_with_its_line() -> None
 def test_any_configuration_is_a_topology_or_a_list_of_mistakes(
     configuration: Configuration,
 ) -> None:
-    devices = tuple(Device(drive.device, 1) for drive in configuration.maps)
+    keys = ["scsi0", *(entry.key for entry in configuration.entries if is_drive(entry.key))]
+    maps = tuple(DriveMap(key, f"drive-{key}", "a1", "raw") for key in sorted(set(keys)))
+    configuration = replace(configuration, maps=maps)
+    devices = tuple(Device(drive.device, 4 << 20) for drive in maps)
     try:
         imported = make(Archive(configuration=configuration, devices=devices))
-    except ConfigurationError:
+    except ConfigurationError as error:
+        event(f"mistakes: {error.mistakes[0].path}")
         return
-    assert resolve(loads(imported.text)).nodes[0].image is None
+    event("a topology")
+    (node,) = resolve(loads(imported.text)).nodes
+    parts = {
+        part.name for part in find_parts(Archive(configuration=configuration, devices=devices))
+    }
+    named = [node.firmware.vars, *(disk.file for disk in node.disks)]
+    assert {Path(file).name for file in named if file is not None} <= parts
 
 
 @pytest.mark.parametrize(

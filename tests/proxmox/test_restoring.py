@@ -271,6 +271,17 @@ async def test_nothing_is_left_on_a_full_disk(tmp_path: Path, tiny: Path) -> Non
     assert names(store) == []
 
 
+async def test_no_name_from_an_archive_is_a_path(tmp_path: Path, store: ArchiveStore) -> None:
+    text = "name: ../../evil\nscsi0: a1:v\n"
+    text += "#qmdump#map:scsi0:drive-scsi0:a1:raw:\n#qmdump#map:../../evil:drive-x:a1:raw:\n"
+    disks = {"drive-scsi0": SYSTEM, "drive-x": SYSTEM}
+    imported = await import_archives([await write(tmp_path / "a.vma", text, disks)], store=store)
+    assert imported.nodes == ("evil",)
+    assert [Path(name).name for name in names(store)[1:]] == ["scsi0.raw"]
+    found = await trio.to_thread.run_sync(os.listdir, tmp_path)
+    assert sorted(found) == ["a.vma", "store"]
+
+
 async def test_what_is_no_backup_of_a_machine_is_told(tmp_path: Path, store: ArchiveStore) -> None:
     run = partial(import_archives, store=store)
     no_archive = tmp_path / "a.txt"
