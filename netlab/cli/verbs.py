@@ -45,7 +45,12 @@ VERBS = tuple(
         ("plan", "plan", "Show everything a lab would be, without starting it", _TOPOLOGIES),
         ("graph", "graph", "Draw a topology: mermaid, dot or SVG", _TOPOLOGIES),
         ("schema", "schema", "Write the JSON schema of topologies, for editors", _TOPOLOGIES),
-        ("export", "export", "Write nodes as backups that Proxmox restores", _PROXMOX),
+        (
+            "export",
+            "export",
+            "Write nodes as backups that Proxmox restores, or push them there",
+            _PROXMOX,
+        ),
         ("import", "imports", "Make a topology of backups, isolated from all networks", _PROXMOX),
         ("vma", "vma", "Make, read and check backup archives of Proxmox", _PROXMOX),
         ("doctor", "doctor", "Check this host, and say how to repair what is missing", _HOST),

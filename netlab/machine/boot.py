@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
+from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
 
 _MIB = 1 << 20
 
@@ -83,6 +83,14 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFile:
+    """A file of a machine's own that is there before it starts, for its user alone."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -92,6 +100,8 @@ class Boot:
         append: Its command line.
         disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
+        cdroms: Images of CD-ROMs in its drives, looked at when no disk starts.
+        credentials: What SMBIOS hands to systemd in the guest.
     """
 
     kernel: str | None
@@ -99,6 +109,8 @@ class Boot:
     append: str = ""
     disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
+    cdroms: tuple[CdromPlan, ...] = ()
+    credentials: tuple[OwnFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +154,11 @@ def choose_boot(
             for index, disk in enumerate(node.disks)
         ),
         firmware=None if firmware is None else _firmware(firmware, own),
+        cdroms=node.cdroms,
+        credentials=tuple(
+            OwnFile(path=own(f"credential{index}"), content=credential.string.encode())
+            for index, credential in enumerate(node.devices.credentials)
+        ),
     )
     if files is None or node.boot == "disk":
         return boot

@@ -20,7 +20,7 @@ class ImageFacts:
     """An image as the planner sees it.
 
     Attributes:
-        arch: The architecture of its programs, as QEMU names it; None where it is to be said.
+        architectures: What it is built for, the usual one first; none where it is to be said.
         boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
             given to QEMU), ``disk`` (there is a loader on its disk).
         buses: On which buses it finds disks.
@@ -32,7 +32,7 @@ class ImageFacts:
         memory: MiB when nothing is said.
     """
 
-    arch: str | None
+    architectures: tuple[str, ...]
     boots: tuple[BootFrom, ...]
     buses: tuple[Bus, ...]
     disk: bool
@@ -43,11 +43,11 @@ class ImageFacts:
     memory: int
 
 
-ARCHITECTURES = ("x86_64",)
-"""Every architecture that there is a machine for."""
+DEFAULT_IMAGE = "micro"
+"""What a node boots when nothing is said."""
 
 NO_IMAGE = ImageFacts(
-    arch=None,
+    architectures=(),
     boots=("disk",),
     buses=("virtio", "scsi", "sata"),
     disk=False,
@@ -61,7 +61,7 @@ NO_IMAGE = ImageFacts(
 
 IMAGES = {
     "micro": ImageFacts(
-        arch="x86_64",
+        architectures=("x86_64", "aarch64"),
         boots=("kernel",),
         buses=("virtio",),
         disk=False,
@@ -72,7 +72,7 @@ IMAGES = {
         memory=128,
     ),
     "debian": ImageFacts(
-        arch="x86_64",
+        architectures=("x86_64",),
         boots=("kernel", "disk"),
         buses=("virtio", "scsi"),
         disk=True,
@@ -84,3 +84,10 @@ IMAGES = {
     ),
 }
 """Every image that a topology may name."""
+
+
+def stored_name(image: str, arch: str) -> str:
+    """Return an image's name in the store: ``micro``, and ``micro-aarch64`` beside it."""
+    facts = IMAGES.get(image)
+    usual = facts is None or arch == facts.architectures[0]
+    return image if usual else f"{image}-{arch}"

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netlab.plan.devices import PLAIN, DevicesPlan
+
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
 BootFrom = Literal["kernel", "disk"]
-MachineType = Literal["q35", "pc"]
+MachineType = Literal["q35", "pc", "virt"]
 Bus = Literal["virtio", "scsi", "sata"]
 DiskFormat = Literal["raw", "qcow2"]
 DiskSource = Literal["image", "file", "empty"]
@@ -146,6 +148,19 @@ class DiskPlan:
     read_only: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdromPlan:
+    """A CD-ROM in a drive of a machine's.
+
+    Attributes:
+        file: The file of the host with its image, which is only ever read.
+        bus: What the drive hangs on.
+    """
+
+    file: str
+    bus: Bus
+
+
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
 
 
@@ -170,6 +185,8 @@ class NodePlan:
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
             what others are told of it.
+        cdroms: Images of CD-ROMs in its drives.
+        devices: What else it has.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -201,6 +218,8 @@ class NodePlan:
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True
+    cdroms: tuple[CdromPlan, ...] = ()
+    devices: DevicesPlan = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ What is live stands last; what it does is computed as frozen values first::
     rules.py          whether Proxmox takes a configuration as it is meant
     networks.py       which bridge and VLAN a lab's segments become
     export.py         a plan's node -> a configuration
+    leftovers.py      what of a node is left out
     names.py          names of backups
     recipe.py         what a whole lab needs beside its machines
     cards.py          a network card -> a node's interface
@@ -15,8 +16,10 @@ What is live stands last; what it does is computed as frozen values first::
     hardware.py       firmware, machine, identity -> keys of a node
     findings.py       what is found meanwhile: mistakes, and what a topology cannot say
     importing.py      configurations -> a topology
-    calls.py          a configuration and its disks -> the calls of a push
+    target.py         what goes to a host and where on it, and what its API refuses
+    calls.py          machines and their disks -> the calls of a push
     undo.py           the calls that take it back
+    flat.py           copies of disks as the API takes them
     api.py            Proxmox's HTTP API on Trio
     push.py           the calls, made, and taken back when one fails
     archives.py       disks of archives, extracted once

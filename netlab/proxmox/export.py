@@ -7,14 +7,16 @@ word for, or would take for something else, is a mistake before anything is writ
 
 from __future__ import annotations
 
-import uuid
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
 from netlab.errors import ConfigurationError, Mistake
+from netlab.plan.devices import SmbiosPlan
 from netlab.plan.model import InterfacePlan, NodePlan, Plan
+from netlab.plan.names import generation_id
 from netlab.proxmox.configuration import (
     Configuration,
     DriveMap,
@@ -161,9 +163,7 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     yield "memory", str(node.memory)
     if node.accel == "tcg":
         yield "kvm", "0"
-    yield "cpu", "max" if node.accel == "tcg" else options.cpu
-    if node.arch != "x86_64":
-        yield "arch", node.arch
+    yield "cpu", _cpu(node, options)
     yield "machine", options.machine
     yield "bios", "seabios" if options.efi is None else "ovmf"
     yield "scsihw", "virtio-scsi-single"
@@ -171,11 +171,43 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     # Without a screen the terminal in the web interface is the serial console.
     yield "vga", "serial0" if node.display == "none" else node.display
     yield "agent", f"enabled={int(node.agent)}"
-    yield "smbios1", write_properties([("uuid", node.uuid)])
+    yield "smbios1", write_properties([("uuid", node.uuid), *_smbios(node.devices.smbios)])
     # A restore gives it another; what it says here is only that there is one.
-    yield "vmgenid", str(uuid.uuid5(uuid.NAMESPACE_OID, node.uuid))
+    yield "vmgenid", node.devices.vmgenid or generation_id(node.uuid)
     yield "ostype", options.system
-    yield "rng0", write_properties([("source", "/dev/urandom")])
+    if node.devices.rng:
+        yield "rng0", write_properties([("source", "/dev/urandom")])
+
+
+def _cpu(node: NodePlan, options: ExportOptions) -> str:
+    if node.devices.cpu is None:
+        return "max" if node.accel == "tcg" else options.cpu
+    model, *features = node.devices.cpu.split(",")
+    flags = ";".join(map(_flag, features))
+    return write_properties([("cputype", model), ("flags", flags or None)]) if flags else model
+
+
+def _flag(feature: str) -> str:
+    """Return a feature as Proxmox writes it, which knows +aes and -aes alone."""
+    name, _, value = feature.partition("=")
+    return {"on": f"+{name}", "off": f"-{name}"}.get(value, feature)
+
+
+def _smbios(smbios: SmbiosPlan) -> Iterator[tuple[str, str | int | None]]:
+    """Yield what firmware says of a machine: as base64, which any text may be."""
+    said = {
+        "manufacturer": smbios.manufacturer,
+        "product": smbios.product,
+        "version": smbios.version,
+        "serial": smbios.serial,
+        "sku": smbios.sku,
+        "family": smbios.family,
+    }
+    for key, value in said.items():
+        if value is not None:
+            yield key, base64.b64encode(value.encode()).decode()
+    if any(said.values()):
+        yield "base64", 1
 
 
 def _boot(options: ExportOptions) -> Iterator[tuple[str, str]]:
@@ -241,6 +273,9 @@ def _cards(
 def _option_mistakes(
     plan: Plan, node: NodePlan, options: ExportOptions
 ) -> Iterator[tuple[str, str, str]]:
+    if node.arch != "x86_64":
+        hint = "the loader and the firmware that a machine gets there are for x86_64"
+        yield "arch", f"a machine for {node.arch} cannot be exported", hint
     if len(node.interfaces) > _CARDS:
         message = f"{len(node.interfaces)} interfaces, and a machine on Proxmox takes {_CARDS}"
         yield "interfaces", message, "use VLANs on fewer interfaces, or more nodes"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from netlab.plan.catalogue import ARCHITECTURES
 from netlab.proxmox.configuration import Configuration, Entry, parse_properties
 from netlab.proxmox.export import EFI_SIZES, EfiType
 from netlab.proxmox.findings import Findings
@@ -15,6 +14,9 @@ from netlab.topology.document import Value
 from netlab.topology.write import Reference
 
 EFI_DRIVE = "efidisk0"
+
+ARCHITECTURE = "x86_64"
+"""The one whose machines go to Proxmox and come from there."""
 
 TELLS = ("agent", "bios", "machine", "smbios1")
 """Settings that the keys of :func:`read_hardware` tell, beside drives and their order."""
@@ -66,11 +68,11 @@ def variables_size(configuration: Configuration) -> int | None:
 
 
 def _arch(configuration: Configuration, findings: Findings) -> str:
-    entry = _entry(configuration, "arch", ARCHITECTURES[0])
-    if entry.value not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        findings.refuse(entry, "", f"there is no machine for {entry.value!r}", f"there is {known}")
-    return entry.value
+    entry = _entry(configuration, "arch", ARCHITECTURE)
+    if entry.value != ARCHITECTURE:
+        message = f"a machine for {entry.value} cannot be imported"
+        findings.refuse(entry, "", message, f"those for {ARCHITECTURE} can")
+    return ARCHITECTURE
 
 
 def _machine(configuration: Configuration, findings: Findings) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 
-from netlab.topology.forms import also_one_of
+from netlab.topology.forms import also_one_of, also_text
 from netlab.topology.links import Model
 from netlab.topology.scalars import DiskSize, Flag, HostPath, Serial, choice
 from netlab.topology.source import WrongError
@@ -84,3 +84,22 @@ class Disk(Model):
         if self.read_only and self.file is not None and self.size is not None:
             raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
         return self
+
+
+class Cdrom(Model):
+    """A CD-ROM: an image of one, which the guest may only read."""
+
+    model_config = ConfigDict(json_schema_extra=also_text("The file with the image (ISO)."))
+
+    file: HostPath = Field(
+        description="A file of the host, relative to the topology, with the image (ISO)."
+    )
+    bus: Annotated[str, *choice("scsi", "sata")] | None = Field(
+        default=None,
+        description="What its drive hangs on: sata, where the image has no driver for it scsi.",
+    )
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _read_short_form(value: object) -> object:
+        return {"file": value} if isinstance(value, str) else value

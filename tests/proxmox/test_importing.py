@@ -268,7 +268,7 @@ def test_firmware_without_variables_of_its_own_gets_those_of_the_host() -> None:
     [
         ("cores: 1\n", "the archive has no disk"),
         (f"machine: virt\n{DISK}", "1.conf:1:1: machine: there is no machine 'virt'"),
-        (f"arch: aarch64\n{DISK}", "1.conf:1:1: arch: there is no machine for 'aarch64'"),
+        (f"arch: aarch64\n{DISK}", "1.conf:1:1: arch: a machine for aarch64 cannot"),
         (f"{DISK}net0: virtio=01:00:00:00:00:01\n", "1.conf:3:1: net0.virtio: '01:00"),
         (f"{DISK}#qmdump#map:scsi1:drive-scsi0:a1:raw:\n", "several drives are mapped"),
     ],
