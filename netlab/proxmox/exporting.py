@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, NotReadyError
+from netlab.image.known import bring_files
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -168,8 +169,9 @@ async def open_nodes(
     Raises:
         NetlabError: As :func:`export_nodes` has it.
     """
-    nodes = find_nodes(lab.plan, names)
-    vmids = check_export(lab.plan, nodes, request)
+    vmids = check_export(lab.plan, find_nodes(lab.plan, names), request)
+    plan = await _bring_files(lab.plan, names, store)
+    nodes = find_nodes(plan, names)
     running = [node.name for node in nodes if _is_running(lab.nodes[node.name])]
     find_files(node for node in nodes if node.name not in running)
     async with open_work(store) as work:
@@ -180,10 +182,10 @@ async def open_nodes(
             folder = lab.folder / "nodes" / node.name
             if node.name in held:
                 live = lab.nodes[node.name]
-                drives = await open_held_drives(live, held[node.name], work, lab.plan, folder)
+                drives = await open_held_drives(live, held[node.name], work, plan, folder)
             else:
-                drives = await open_resting_drives(node, work, lab.plan, folder)
-            machines.append(_machine(lab.plan, node, vmids[node.name], drives, request))
+                drives = await open_resting_drives(node, work, plan, folder)
+            machines.append(_machine(plan, node, vmids[node.name], drives, request))
         with _explained(held):
             yield Opened(
                 machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
@@ -213,8 +215,9 @@ async def open_plan(
     Raises:
         NetlabError: As :func:`export_plan` has it.
     """
+    vmids = check_export(plan, find_nodes(plan, names), request)
+    plan = await _bring_files(plan, names, store)
     nodes = find_nodes(plan, names)
-    vmids = check_export(plan, nodes, request)
     find_files(nodes)
     async with open_work(store) as work:
         time = datetime.now()
@@ -223,6 +226,10 @@ async def open_plan(
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
         yield Opened(machines=tuple(machines), time=time, pause=0, left_out=_left_out(nodes))
+
+
+async def _bring_files(plan: Plan, names: Sequence[str], store: Store) -> Plan:
+    return await bring_files(plan, find_nodes(plan, names), store.downloads, tell=lambda _: None)
 
 
 def _left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
