@@ -103,11 +103,17 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
     return argv(node, boot, accel=accel, channels=channels(node))
 
 
+def _image(node: NodePlan) -> str:
+    from netlab.plan.catalogue import stored_name
+
+    return "none" if node.image is None else stored_name(node.image, node.arch)
+
+
 def _show(plan: Plan, *, commands: bool) -> None:
     write_table(
         ("node", "id", "image", "cpus", "memory", "loopback"),
         [
-            (n.name, n.id, n.image or "none", n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
+            (n.name, n.id, _image(n), n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
             for n in plan.nodes
         ],
     )

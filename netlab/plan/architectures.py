@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netlab.plan.model import MachineType
+from netlab.plan.model import FirmwareKind, MachineType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +21,14 @@ class Uefi:
         folder: The folder of its files.
         variables: The file that a variable store is made from when nothing is said.
         builds: The file with the program, by the bytes of the variable store that belongs to it.
+        flash: MiB of both together, which QEMU keeps in memory.
     """
 
     package: str
     folder: str
     variables: str
     builds: Mapping[int, str]
+    flash: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Architecture:
         processor: The CPU under TCG.
         console: The kernel's name of the first serial port.
         screen: Whether its machines can have a screen and a keyboard.
+        vmgenid: Whether they can have a VM generation id.
+        smbios: Under which firmware their guests see what SMBIOS says.
         bios: Whether QEMU brings firmware that starts a disk.
         network: Whether QEMU's network cards bring firmware that boots from the network (iPXE).
         uefi: Its UEFI firmware, or None where Debian has none.
@@ -56,6 +60,8 @@ class Architecture:
     processor: str
     console: str
     screen: bool
+    vmgenid: bool
+    smbios: tuple[FirmwareKind, ...]
     bios: bool
     network: bool
     uefi: Uefi | None
@@ -68,6 +74,7 @@ OVMF = Uefi(
     # The build without Secure Boot whose flash has 4 MiB: what new machines on Proxmox have too.
     variables="OVMF_VARS_4M.fd",
     builds={540_672: "OVMF_CODE_4M.fd", 131_072: "OVMF_CODE.fd"},
+    flash=4,
 )
 
 AAVMF = Uefi(
@@ -75,6 +82,7 @@ AAVMF = Uefi(
     folder="/usr/share/AAVMF",
     variables="AAVMF_VARS.fd",
     builds={67_108_864: "AAVMF_CODE.fd"},
+    flash=128,
 )
 
 ARCHITECTURES = {
@@ -87,6 +95,8 @@ ARCHITECTURES = {
         processor="max",
         console="ttyS0",
         screen=True,
+        vmgenid=True,
+        smbios=("bios", "uefi"),
         bios=True,
         network=True,
         uefi=OVMF,
@@ -102,6 +112,8 @@ ARCHITECTURES = {
         processor="cortex-a72",
         console="ttyAMA0",
         screen=False,
+        vmgenid=False,
+        smbios=("uefi",),
         bios=False,
         network=False,
         uefi=AAVMF,
@@ -115,6 +127,8 @@ ARCHITECTURES = {
         processor="rv64",
         console="ttyS0",
         screen=False,
+        vmgenid=False,
+        smbios=(),
         bios=False,
         network=False,
         uefi=None,

@@ -51,19 +51,15 @@ def plan_platform(
         hint = f"write machine: {' or '.join(row.machines)}, or leave it out"
         message = f"there is no machine {quote(machine)} for {arch}"
         mistakes.add(places["machine"], message, hint)
-    display = cast("Display", values.get("display", "none"))
-    if display != "none" and not row.screen:
-        message = f"a machine for {arch} has no screen"
-        mistakes.add(places["display"], message, "leave display out: it has its serial console")
     boot = cast("BootFrom", values.get("boot", facts.boots[0]))
     if boot == "network" and not row.network:
         hint = "write boot: kernel, or arch: x86_64"
         mistakes.add(places["boot"], f"a machine for {arch} does not boot from the network", hint)
     firmware = cast("Firmware | None", values.get("firmware"))
     place = places.get("firmware", places.get("boot", places["image"]))
-    return Platform(
-        arch=arch, machine=machine, firmware=_firmware(arch, firmware, boot, place, mistakes)
-    )
+    planned = _firmware(arch, firmware, boot, place, mistakes)
+    _check_parts(arch, planned, values, places, mistakes)
+    return Platform(arch=arch, machine=machine, firmware=planned)
 
 
 def _arch(
@@ -93,6 +89,29 @@ def _arch(
         hint = row.lacking or "write arch: null to take the image's, or name another image"
         mistakes.add(places["arch"], f"{message}, not {quote(arch)}", hint)
     return usual
+
+
+def _check_parts(
+    arch: str,
+    firmware: FirmwarePlan,
+    values: Mapping[str, Any],
+    places: Mapping[str, Path],
+    mistakes: Mistakes,
+) -> None:
+    """Find what machines of other architectures than x86_64 cannot have."""
+    row = ARCHITECTURES[arch]
+    display = cast("Display", values.get("display", "none"))
+    if display != "none" and not row.screen:
+        message = f"a machine for {arch} has no screen"
+        mistakes.add(places["display"], message, "leave display out: it has its serial console")
+    if values.get("vmgenid", False) is not False and not row.vmgenid:
+        message = f"a machine for {arch} has no generation id"
+        mistakes.add(places["vmgenid"], message, "leave vmgenid out")
+    for key in ("smbios", "credentials"):
+        if values.get(key) and firmware.kind not in row.smbios:
+            hint = f"write firmware: {row.smbios[0]}" if row.smbios else f"leave {key} out"
+            message = f"a guest on {arch} without UEFI does not see SMBIOS"
+            mistakes.add(places[key], message, hint)
 
 
 def _firmware(

@@ -31,8 +31,9 @@ nodes:
   bios: {id: 1}
   one: {id: 2, firmware: uefi}
   other: {id: 3, firmware: uefi, vlans: [7]}
-  arm: {id: 4, arch: aarch64, memory: 117, vlans: [7]}
-  arm-uefi: {id: 5, arch: aarch64, memory: 201, firmware: uefi, vlans: [7]}
+  arm: {id: 4, arch: aarch64, memory: 117, cpus: 2, vlans: [7]}
+  arm-uefi:
+    {id: 5, arch: aarch64, memory: 201, firmware: uefi, smbios: {product: Box}, vlans: [7]}
 """
 
 
@@ -58,6 +59,8 @@ async def check_architectures(lab: Lab) -> None:
         for other in machines:
             assert "1 received" in await say(lab, name, f"ping -c1 -W9 {other}")
     assert lab.accels["arm"].accel == "tcg"
+    assert await say(lab, "arm", "nproc") == "2"
+    assert await say(lab, "arm-uefi", "cat /sys/class/dmi/id/product_name") == "Box"
 
 
 async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_path: Path) -> None:
