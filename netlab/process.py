@@ -21,6 +21,7 @@ from typing import Protocol
 import trio
 
 from netlab.errors import MissingProgramError, ProgramError
+from netlab.plan.architectures import ARCHITECTURES
 
 TERMINATE_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a scope is cancelled."""
@@ -36,10 +37,10 @@ PACKAGES = {
     "mmd": "mtools",
     "qemu-img": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
-    "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
     "tesseract": "tesseract-ocr",
     "unshare": "util-linux",
+    **{each.program: each.package for each in ARCHITECTURES.values()},
 }
 """Which Debian package has a program; a program that is not here is named like its package."""
 

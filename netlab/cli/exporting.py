@@ -79,6 +79,8 @@ def _say(made: Export, request: Request) -> None:
     for backup in made.backups:
         ratio = backup.size / max(backup.disks, 1)
         say(f"{backup.archive}: {backup.size / _MIB:.1f} MiB, {ratio:.0%} of the disks")
+    for line in made.left_out:
+        say(line)
     say_pause(made.pause)
     paths = shlex.join(str(backup.archive) for backup in made.backups)
     say("on a host of Proxmox they become machines by")
@@ -96,7 +98,7 @@ def say_pause(pause: float) -> None:
 
 def _describe(made: Export) -> dict[str, Any]:
     backups = [{**asdict(one), "archive": str(one.archive)} for one in made.backups]
-    return {"pause": made.pause, "backups": backups}
+    return {"pause": made.pause, "backups": backups, "left_out": made.left_out}
 
 
 @contextmanager

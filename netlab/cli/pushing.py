@@ -127,6 +127,8 @@ def _say(made: PushedNodes, request: PushRequest) -> None:
         say(f"{node}: the machine {vmid} on {request.node}, {state}")
     if made.pushed.networks:
         say(f"virtual networks made: {', '.join(made.pushed.networks)}")
+    for line in made.left_out:
+        say(line)
     say_pause(made.pause)
     for line in made.pushed.left:
         say(f"left behind: {line}")
@@ -136,6 +138,7 @@ def _describe(made: PushedNodes) -> dict[str, Any]:
     machines = [{"node": node, "vmid": vmid} for node, vmid in made.machines]
     return {
         "pause": made.pause,
+        "left_out": made.left_out,
         "machines": machines,
         "networks": made.pushed.networks,
         "left": made.pushed.left,

@@ -51,6 +51,7 @@ VERBS = tuple(
             "Write nodes as backups that Proxmox restores, or push them there",
             _PROXMOX,
         ),
+        ("import", "imports", "Make a topology of backups, isolated from all networks", _PROXMOX),
         ("vma", "vma", "Make, read and check backup archives of Proxmox", _PROXMOX),
         ("doctor", "doctor", "Check this host, and say how to repair what is missing", _HOST),
         ("image", "image", "Build, list, show and remove images", _HOST),

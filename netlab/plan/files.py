@@ -23,7 +23,9 @@ def anchor(plan: Plan, folder: str) -> Plan:
 
 def _anchored(node: NodePlan, folder: str) -> NodePlan:
     disks = tuple(replace(disk, file=_join(folder, disk.file)) for disk in node.disks)
-    return replace(node, firmware=_firmware(node.firmware, folder), disks=disks)
+    cdroms = tuple(replace(cdrom, file=posixpath.join(folder, cdrom.file)) for cdrom in node.cdroms)
+    firmware = _firmware(node.firmware, folder)
+    return replace(node, firmware=firmware, disks=disks, cdroms=cdroms)
 
 
 def _firmware(firmware: FirmwarePlan, folder: str) -> FirmwarePlan:

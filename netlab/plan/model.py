@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netlab.plan.devices import PLAIN, DevicesPlan
+
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
-BootFrom = Literal["kernel", "disk"]
-MachineType = Literal["q35", "pc"]
+BootFrom = Literal["kernel", "disk", "network"]
+MachineType = Literal["q35", "pc", "virt"]
 Bus = Literal["virtio", "scsi", "sata"]
 DiskFormat = Literal["raw", "qcow2"]
-DiskSource = Literal["image", "file", "empty"]
+DiskSource = Literal["image", "file", "empty", "netboot"]
 FirmwareKind = Literal["bios", "uefi"]
 
 
@@ -126,7 +128,8 @@ class DiskPlan:
     """A disk of a machine.
 
     Attributes:
-        source: What is on it at first: the ``image``'s disk, a ``file``'s content, or nothing.
+        source: What is on it at first: the ``image``'s disk, a ``file``'s content, nothing, or what
+            others need to boot an image from the network (``netboot``).
         file: The file of the host, or None. Never written to: a layer of the node's is above it.
         format: What the file is, or None without one.
         size: MiB, or None for as large as what is on it.
@@ -134,6 +137,7 @@ class DiskPlan:
         serial: The serial number that the guest reads, or None.
         discard: Whether the host takes back what the guest discards.
         read_only: Whether the guest may only read it; then there is no layer.
+        image: For ``netboot``: the image's name in the store.
     """
 
     source: DiskSource
@@ -144,6 +148,20 @@ class DiskPlan:
     serial: str | None
     discard: bool
     read_only: bool
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdromPlan:
+    """A CD-ROM in a drive of a machine's.
+
+    Attributes:
+        file: The file of the host with its image, which is only ever read.
+        bus: What the drive hangs on.
+    """
+
+    file: str
+    bus: Bus
 
 
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
@@ -164,12 +182,15 @@ class NodePlan:
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
         firmware: What starts it.
-        boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
+        boot: What its firmware starts: the image's ``kernel``, the loader on its ``disk``, or what
+            it is given over the ``network`` of its first interface.
         disks: Its disks, the root disk first if it has one.
         machine: QEMU's machine type.
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
             what others are told of it.
+        cdroms: Images of CD-ROMs in its drives.
+        devices: What else it has.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -201,6 +222,8 @@ class NodePlan:
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True
+    cdroms: tuple[CdromPlan, ...] = ()
+    devices: DevicesPlan = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

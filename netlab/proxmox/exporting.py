@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import MachineError, NBDError, NotReadyError
+from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, NotReadyError
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -30,6 +30,7 @@ from netlab.proxmox.drives import (
     open_work,
 )
 from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, ExportOptions, configure
+from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
 from netlab.proxmox.persistence import START_FILES, system_files
 from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
@@ -93,10 +94,12 @@ class Export:
     Attributes:
         backups: In the order of the nodes.
         pause: Seconds that running nodes stood still.
+        left_out: What the machines do not have of their nodes, a line each.
     """
 
     backups: tuple[Backup, ...]
     pause: float
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +110,13 @@ class Opened:
         machines: What they are on Proxmox, in the order of the nodes.
         time: When they were as they are read.
         pause: Seconds that running nodes stood still for it.
+        left_out: What the machines do not have of their nodes, a line each.
     """
 
     machines: tuple[Machine, ...]
     time: datetime
     pause: float
+    left_out: tuple[str, ...]
 
 
 def ignore(_node: str, _done: int, _total: int) -> None:
@@ -137,7 +142,7 @@ async def export_nodes(
     """
     async with open_nodes(lab, names, request, store=store) as opened:
         backups = await _write(lab.plan, opened, request, tell)
-    return Export(backups=backups, pause=opened.pause)
+    return Export(backups=backups, pause=opened.pause, left_out=opened.left_out)
 
 
 async def export_plan(
@@ -151,7 +156,7 @@ async def export_plan(
     """
     async with open_plan(plan, names, request, store=store) as opened:
         backups = await _write(plan, opened, request, tell)
-    return Export(backups=backups, pause=0)
+    return Export(backups=backups, pause=0, left_out=opened.left_out)
 
 
 @asynccontextmanager
@@ -186,7 +191,9 @@ async def open_nodes(
                 drives = await open_resting_drives(node, work, lab.plan, folder)
             machines.append(_machine(lab.plan, node, vmids[node.name], drives, request))
         with _explained(held):
-            yield Opened(machines=tuple(machines), time=time, pause=pause)
+            yield Opened(
+                machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
+            )
 
 
 @contextmanager
@@ -221,7 +228,11 @@ async def open_plan(
         for node in nodes:
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
-        yield Opened(machines=tuple(machines), time=time, pause=0)
+        yield Opened(machines=tuple(machines), time=time, pause=0, left_out=_left_out(nodes))
+
+
+def _left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
+    return tuple(line for node in nodes for line in left_out(node))
 
 
 def find_nodes(plan: Plan, names: Sequence[str]) -> list[NodePlan]:
@@ -251,6 +262,7 @@ def foresee(
         ConfigurationError: All that Proxmox cannot carry.
     """
     first = request.vmid
+    _check_disks(nodes)
     found: dict[str, tuple[int, Configuration]] = {}
     for index, node in enumerate(nodes):
         vmid = FIRST_VMID + node.id if first is None else first + index
@@ -258,6 +270,16 @@ def foresee(
         efi = EfiVariables(size=EFI_SIZES["4m"]) if node.firmware.kind == "uefi" else None
         found[node.name] = vmid, _configure(plan, node, vmid, disks, efi, request)
     return found
+
+
+def _check_disks(nodes: Sequence[NodePlan]) -> None:
+    mistakes = [
+        Mistake(node.name, 0, 0, "disks", "it runs from a CD-ROM", "only disks are exported")
+        for node in nodes
+        if node.image is None and not node.disks
+    ]
+    if mistakes:
+        raise ConfigurationError(mistakes)
 
 
 def _configure(
@@ -285,7 +307,13 @@ def _machine(
     plan: Plan, node: NodePlan, vmid: int, drives: Sequence[Drive], request: MachineRequest
 ) -> Machine:
     disks = [
-        Disk(drive=drive.name, size=drive.source.size, serial=drive.serial)
+        Disk(
+            drive=drive.name,
+            size=drive.source.size,
+            serial=drive.serial,
+            discard=drive.discard,
+            read_only=drive.read_only,
+        )
         for drive in drives
         if drive.name != EFI_DRIVE
     ]

@@ -52,11 +52,13 @@ class PushedNodes:
         machines: Each node with its number there.
         pushed: What was made.
         pause: Seconds that running nodes stood still.
+        left_out: What the machines do not have of their nodes, a line each.
     """
 
     machines: tuple[tuple[str, int], ...]
     pushed: Pushed
     pause: float
+    left_out: tuple[str, ...]
 
 
 def plan_calls(plan: Plan, names: Sequence[str], request: PushRequest) -> tuple[Call, ...]:
@@ -136,7 +138,9 @@ async def _push(
             with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
                 pushed = await push.make(machines, folder=Path(folder))
     numbers = [(machine.node, machine.vmid) for machine in opened.machines]
-    return PushedNodes(machines=tuple(numbers), pushed=pushed, pause=opened.pause)
+    return PushedNodes(
+        machines=tuple(numbers), pushed=pushed, pause=opened.pause, left_out=opened.left_out
+    )
 
 
 def _foreseen(plan: Plan, nodes: Sequence[NodePlan], request: PushRequest) -> list[NewMachine]:

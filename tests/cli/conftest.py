@@ -268,10 +268,18 @@ class _Handler(BaseHTTPRequestHandler):
             "words": (0, json.dumps(body["argv"]).encode() + b"\n", b""),
         }
         status, stdout, stderr = outcomes[body["argv"][0]]
-        encoded = (base64.b64encode(each).decode() for each in (stdout, stderr))
-        self._answer(
-            200, {"status": status, **dict(zip(("stdout", "stderr"), encoded, strict=True))}
-        )
+        pieces = {
+            stream: base64.b64encode(data).decode()
+            for stream, data in (("stdout", stdout), ("stderr", stderr))
+        }
+        incomplete = "stdout cut off" if body["argv"][0] == "both" else None
+        ended = {"status": status, "incomplete": incomplete}
+        if not body["tell"]:
+            self._answer(200, {**ended, **pieces})
+            return
+        told = [{"stream": stream, "data": data} for stream, data in pieces.items()]
+        lines = [json.dumps(each) for each in (*told, {**ended, "stdout": "", "stderr": ""})]
+        self._send(200, "".join(f"{line}\n" for line in lines).encode())
 
     def _refuse(self, error: str, message: str, status: int = 400) -> None:
         record = {"class": error, "message": message, "hint": None, "evidence": None}

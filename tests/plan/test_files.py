@@ -19,3 +19,9 @@ def test_files_of_a_plan_are_those_of_the_text_until_a_lab_is_to_have_them() -> 
         kind="uefi", code="/labs/my/code.fd", vars="/srv/vars.fd"
     )
     assert anchored.node("b") == plan.node("b")
+
+
+def test_cdroms_are_found_beside_the_topology() -> None:
+    text = "name: a\nnodes: {a: {image: debian, cdroms: [x.iso, /srv/y.iso]}}\n"
+    cdroms = anchor(resolve(loads(text)), "/labs").node("a").cdroms
+    assert [cdrom.file for cdrom in cdroms] == ["/labs/x.iso", "/srv/y.iso"]
