@@ -34,11 +34,15 @@ from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, Export
 from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
 from netlab.proxmox.persistence import START_FILES, system_files
-from netlab.proxmox.recipe import Member, write_manifest, write_recipe
+from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
 from netlab.vma.compression import Compression
 
 FIRST_VMID = 1000
 """A node's number on Proxmox is this and its id, when nothing else is said."""
+
+STORAGE = "local-lvm"
+BRIDGE = "vmbr0"
+"""What an installation of Proxmox has by itself."""
 
 COMPRESSION = Compression("zstd", 3)
 """What vzdump itself does."""
@@ -61,8 +65,8 @@ class MachineRequest:
     """
 
     vmid: int | None = None
-    storage: str = "local-lvm"
-    bridge: str = "vmbr0"
+    storage: str = STORAGE
+    bridge: str = BRIDGE
     mapping: tuple[tuple[str, Network], ...] = ()
     notes: str | None = None
 
@@ -75,11 +79,13 @@ class Request(MachineRequest):
         folder: Gets the backups; made when it is not there.
         compression: How archives are compressed, or None.
         whole: Whether a manifest and the recipe for the networks come with them.
+        dump_dir: Where they will lie on the host, for the recipe.
     """
 
     folder: Path
     compression: Compression | None = COMPRESSION
     whole: bool = False
+    dump_dir: str = DUMP_FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,5 +403,5 @@ def _add_recipe(
         for backup in backups
     ]
     folder.add_text(f"{plan.lab}.manifest.json", write_manifest(plan, networks, members))
-    recipe = write_recipe(plan, networks, members, storage=request.storage)
+    recipe = write_recipe(plan, networks, members, storage=request.storage, folder=request.dump_dir)
     folder.add_text(f"{plan.lab}.recipe.txt", recipe)
