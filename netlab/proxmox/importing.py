@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netlab.errors import ConfigurationError, Mistake
+from netlab.proxmox import hardware, identity
 from netlab.proxmox.cards import Card, read_card
 from netlab.proxmox.configuration import NAME, Configuration, Entry, parse_properties
 from netlab.proxmox.export import LAB_TAG, TAG
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.hardware import EFI_DRIVE, TELLS, read_hardware, variables_size
+from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
 from netlab.proxmox.schema import find_rule, is_drive
 from netlab.proxmox.volumes import ORDER_TELLS, find_disks, find_lost
@@ -31,7 +32,7 @@ MAXIMUM_CPUS = 255
 _UNDERSTOOD = ("arch", "cores", "kvm", "memory", "sockets")
 """Settings whose values become those of the node's keys."""
 
-_READ = (*_UNDERSTOOD, *TELLS, *ORDER_TELLS, "name", "vga")
+_READ = (*_UNDERSTOOD, *hardware.TELLS, *identity.TELLS, *ORDER_TELLS, "name", "vga")
 """Settings that the node has keys for; drives and network cards are the others."""
 
 ARCHIVES = "archives"
@@ -42,15 +43,12 @@ _SECRETS = {"cipassword"}
 
 _GIVEN = {
     "acpi": r"1",
-    # What a lab takes under KVM, and under TCG.
-    "cpu": r"(cputype=)?(host|max)",
     # About the machine's past, and renewed with every restore.
     "meta": r".*",
     "numa": r"0",
     "ostype": r"l26",
     "rng0": r"(source=)?/dev/u?random(,.*)?",
     "serial0": r"socket",
-    "vmgenid": r".*",
 }
 """What a node of a lab has anyway: settings with the values of which nothing is lost."""
 
@@ -219,9 +217,9 @@ def _read(archive: Archive) -> _Machine:
     # What cannot be understood cannot be counted with.
     keys = {} if findings.mistakes else _settings(configuration, findings.left_out)
     folder = f"${{{ARCHIVES}}}/{archive.folder}"
-    hardware = read_hardware(configuration, sizes, folder, findings)
+    machine = read_hardware(configuration, sizes, folder, findings)
     findings.left_out.extend((*_left_out(archive), *_lost_drives(configuration)))
-    return _Machine(archive=archive, keys={**hardware, **keys}, cards=cards, findings=findings)
+    return _Machine(archive=archive, keys={**machine, **keys}, cards=cards, findings=findings)
 
 
 def _interfaces(
