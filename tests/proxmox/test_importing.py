@@ -333,14 +333,17 @@ def test_drives_that_are_no_disk_of_a_node_are_told_and_not_extracted(
     assert [part.name for part in find_parts(found)] == ["scsi0.raw"]
 
 
-def test_an_address_that_two_machines_have_is_kept_by_the_first() -> None:
-    text = f"net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n{DISK}"
+def test_what_two_machines_have_and_one_alone_can_is_kept_by_the_first() -> None:
+    uuid = "607767c3-55d3-85de-a139-001c328e2cca"
+    text = f"net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\nsmbios1: uuid={uuid}\n{DISK}"
     imported = make(archive(text, "1.conf"), archive(text, "2.conf"))
     first, second = resolve(loads(imported.text)).nodes
     assert first.interfaces[0].mac == "bc:24:11:00:00:01" != second.interfaces[0].mac
-    told = [str(mistake) for mistake in imported.left_out if mistake.path == "net0"]
-    assert told == [
-        "2.conf:1:1: net0: bc:24:11:00:00:01 is the address of net0 of vm, too: it gets another"
+    assert first.uuid == uuid != second.uuid
+    told = [str(mistake) for mistake in imported.left_out if mistake.file == "2.conf"]
+    assert told[:-1] == [
+        "2.conf:1:1: net0: bc:24:11:00:00:01 is the address of net0 of vm, too: it gets another",
+        "2.conf:2:1: smbios1.uuid: it is the UUID of vm, too: it gets another",
     ]
 
 
