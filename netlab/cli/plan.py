@@ -97,6 +97,7 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
         files if node.image else None,
         own=lambda name: f"{{{node.name}:{name}}}",
         firmware=None if node.firmware.kind == "bios" else firmware,
+        netboot=lambda name: f"{{{name}:netboot}}",
     )
     accel = "kvm" if node.accel == "kvm" else "tcg"
     return argv(node, boot, accel=accel, channels=channels(node))

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from netlab.errors import MissingFeatureError, NetlabError, NotReadyError
-from netlab.image.store import Image, Progress, Store, open_store
+from netlab.image.store import Store, open_store
+from netlab.lab.boots import ensure_images, find_servers, open_boots
 from netlab.lab.events import EventLog
 from netlab.lab.frames import SocketFrames, open_frames
 from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, host_arch, probe, recall
-from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
+from netlab.machine.boot import Boot
 from netlab.machine.cut import Cut, open_cut
 from netlab.machine.hostfiles import find_emulators, find_files
 from netlab.plan.catalogue import DEFAULT_IMAGE, stored_name
-from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
+from netlab.plan.model import Accel, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
@@ -147,13 +149,9 @@ async def open_lab(
         find_emulators(plan.nodes)
         firmware = find_files(plan.nodes)
         store = store or open_store()
-        images = await _ensure_images(
-            (name for node in plan.nodes if (name := _stored(node))), store, events
+        boots = await stack.enter_async_context(
+            open_boots(plan, firmware, store=store, events=events, folder=folder)
         )
-        boots = {
-            node.name: _boot(node, images.get(_stored(node)), firmware[node.name], folder / "nodes")
-            for node in plan.nodes
-        }
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         stack.callback(os.close, log)
         sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
@@ -171,9 +169,19 @@ async def open_lab(
         )
         tasks = await stack.enter_async_context(open_tasks())
         for name, node in lab.nodes.items():
-            tasks.start_soon(node.run, boots[name], accels[name].accel, shared)
+            servers = [lab[server] for server in find_servers(plan, node.plan)]
+            run = partial(node.run, boots[name], accels[name].accel, shared)
+            tasks.start_soon(_run_after, servers, run)
         yield lab
         tasks.cancel_scope.cancel()
+
+
+async def _run_after(servers: Sequence[Node], run: Callable[[], Awaitable[None]]) -> None:
+    for server in servers:
+        # One that fails says so itself; whoever needs it will say what it lacks.
+        with suppress(NetlabError):
+            await server.wait_ready()
+    await run()
 
 
 async def wait_ready_within(lab: Lab, timeout: float) -> None:
@@ -228,41 +236,6 @@ def _check_accel(plan: Plan, options: Options) -> None:
         )
 
 
-def _stored(node: NodePlan) -> str:
-    """Return the name of a node's image in the store; empty for a node without."""
-    return "" if node.image is None else stored_name(node.image, node.arch)
-
-
-async def _ensure_images(names: Iterable[str], store: Store, events: EventLog) -> dict[str, Image]:
-    images: dict[str, Image] = {}
-
-    for name in dict.fromkeys(names):
-
-        def tell(progress: Progress, name: str = name) -> None:
-            events.record("image", f"{name}: {progress}")
-
-        images[name] = await store.ensure(name, progress=tell)
-    return images
-
-
-def _boot(
-    node: NodePlan, image: Image | None, firmware: FirmwareFiles | None, folder: Path
-) -> Boot:
-    def own(name: str) -> str:
-        return str(folder.absolute() / node.name / name)
-
-    if image is None:
-        return choose_boot(node, None, own=own, firmware=firmware)
-    files = ImageFiles(
-        kernel=str(image.kernel),
-        packed_kernel=str(image.packed_kernel),
-        initrd=str(image.initrd),
-        append=image.append,
-        disk=str(image.disk) if image.disk else None,
-    )
-    return choose_boot(node, files, own=own, firmware=firmware)
-
-
 async def _choose_accels(
     plan: Plan, options: Options, sandbox: Sandbox, store: Store, events: EventLog
 ) -> dict[str, AccelChoice]:
@@ -291,6 +264,6 @@ async def _probe(sandbox: Sandbox, store: Store, events: EventLog) -> AccelChoic
     if known is not None:
         return known
     name = stored_name(DEFAULT_IMAGE, host_arch())
-    image = (await _ensure_images((name,), store, events))[name]
+    image = (await ensure_images((name,), store, events))[name]
     boot = Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
     return await probe(sandbox, boot)

@@ -145,7 +145,14 @@ def argv(
         *(
             group
             for index, interface in enumerate(node.interfaces)
-            for group in _nic(index, interface, node.wire, channels.interfaces[index], pci)
+            for group in _nic(
+                index,
+                interface,
+                node.wire,
+                channels.interfaces[index],
+                # Firmware of its own has the card that a machine boots from, and no other.
+                (f"bus={pci}", "bootindex=0" if boot.network and index == 0 else "romfile="),
+            )
         ),
         node.devices.qemu_args,
     )
@@ -211,8 +218,11 @@ def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
 
 
 def _machine(machine: str, architecture: Architecture, boot: Boot) -> str:
-    flashes = () if boot.firmware is None else ("pflash0=firmware0", "pflash1=firmware1")
-    return ",".join((machine, *architecture.machine_options, *flashes))
+    options = () if boot.firmware is None else ("pflash0=firmware0", "pflash1=firmware1")
+    if boot.network and boot.firmware is None:
+        # The BIOS, and iPXE with it, then speaks on the serial port.
+        options = ("graphics=off",)
+    return ",".join((machine, *architecture.machine_options, *options))
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
@@ -227,14 +237,14 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
 
 
 def _nic(
-    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, pci: str
+    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, place: tuple[str, str]
 ) -> tuple[tuple[str, str], ...]:
     slot, function = divmod(index, FUNCTIONS)
     parts = [
         f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={escape(interface.mac)}",
-        f"bus={pci},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
+        f"{place[0]},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
         "disable-legacy=on",
-        "romfile=",
+        place[1],
     ]
     if function == 0:
         parts.append("multifunction=on")

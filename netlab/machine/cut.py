@@ -274,10 +274,16 @@ async def _end_export(machine: Machine, name: str) -> None:
         await events.wait(lambda event: event.data.get("id") == name)
 
 
-async def _quietly(function: Callable[[], Awaitable[object]]) -> None:
-    """Undo one thing, whatever happens; a machine that has ended has nothing to undo."""
+async def _quietly(function: Callable[[], Awaitable[object]]) -> bool:
+    """Undo one thing, whatever happens; a machine that has ended has nothing to undo.
+
+    Returns:
+        Whether it was undone.
+    """
     with trio.move_on_after(CLEAN_UP_LIMIT, shield=True), suppress(NetlabError):
         await function()
+        return True
+    return False
 
 
 async def _take(held: Sequence[_Held], stack: AsyncExitStack) -> tuple[list[int], float]:
@@ -317,7 +323,9 @@ async def _freezing(machines: Sequence[Machine]) -> AsyncGenerator[list[int]]:
             frozen[index] = await machine.agent.freeze()
 
     async def thaw(machine: Machine) -> None:
-        await _quietly(machine.agent.thaw)
+        if not await _quietly(machine.agent.thaw):
+            # It may be freezing even now, or begin when it wakes: it must not end with that.
+            await _quietly(machine.agent.post_thaw)
 
     try:
         async with open_tasks() as tasks:

@@ -49,6 +49,8 @@ def disk_options(boot: Boot, pci: str) -> Options:
             "-device",
             f"virtio-scsi-pci,id=scsi0,bus={pci},addr={SCSI_SLOT:#x},disable-legacy=on",
         )
+    # A kernel that QEMU is given takes the first place itself, and so does a card with firmware.
+    ordered = boot.kernel is None and not boot.network
     counts: Counter[Bus] = Counter()
     for index, disk in enumerate(boot.disks):
         yield "-blockdev", _node(index, disk)
@@ -56,8 +58,7 @@ def disk_options(boot: Boot, pci: str) -> Options:
         counts[disk.bus] += 1
         if disk.serial is not None:
             parts.append(f"serial={escape(disk.serial)}")
-        if boot.kernel is None:
-            # A kernel that QEMU is given takes the first place itself.
+        if ordered:
             parts.append(f"bootindex={index}")
         yield "-device", ",".join(parts)
     for index, cdrom in enumerate(boot.cdroms):
@@ -65,7 +66,7 @@ def disk_options(boot: Boot, pci: str) -> Options:
         place = _place(cdrom.bus, counts[cdrom.bus])
         counts[cdrom.bus] += 1
         kind = "scsi-cd" if cdrom.bus == "scsi" else "ide-cd"
-        order = f",bootindex={len(boot.disks) + index}" if boot.kernel is None else ""
+        order = f",bootindex={len(boot.disks) + index}" if ordered else ""
         yield "-device", f"{kind},id=cd{index},drive=cdrom{index},{place}{order}"
 
 

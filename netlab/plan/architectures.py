@@ -43,6 +43,7 @@ class Architecture:
         console: The kernel's name of the first serial port.
         screen: Whether its machines can have a screen and a keyboard.
         bios: Whether QEMU brings firmware that starts a disk.
+        network: Whether QEMU's network cards bring firmware that boots from the network (iPXE).
         uefi: Its UEFI firmware, or None where Debian has none.
         lacking: What Debian 12 does not have for it; empty when all is there.
     """
@@ -56,6 +57,7 @@ class Architecture:
     console: str
     screen: bool
     bios: bool
+    network: bool
     uefi: Uefi | None
     lacking: str = ""
 
@@ -86,6 +88,7 @@ ARCHITECTURES = {
         console="ttyS0",
         screen=True,
         bios=True,
+        network=True,
         uefi=OVMF,
     ),
     "aarch64": Architecture(
@@ -100,6 +103,7 @@ ARCHITECTURES = {
         console="ttyAMA0",
         screen=False,
         bios=False,
+        network=False,
         uefi=AAVMF,
     ),
     "riscv64": Architecture(
@@ -112,6 +116,7 @@ ARCHITECTURES = {
         console="ttyS0",
         screen=False,
         bios=False,
+        network=False,
         uefi=None,
         lacking="Debian 12 has neither packages nor UEFI firmware for riscv64",
     ),

@@ -22,13 +22,15 @@ class ImageFacts:
     Attributes:
         architectures: What it is built for, the usual one first; none where it is to be said.
         boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
-            given to QEMU), ``disk`` (there is a loader on its disk).
+            given to QEMU), ``disk`` (there is a loader on its disk), ``network``.
         buses: On which buses it finds disks.
         disk: Whether its root is on a disk, over which each machine has a layer of its own.
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
         uefi_memory: MiB more with UEFI: its firmware keeps some, and the kernel unpacks itself.
+        network_memory: MiB more from the network: the kernel as packaged and the initial RAM disk
+            are there twice for a moment.
         memory: MiB when nothing is said.
     """
 
@@ -40,6 +42,7 @@ class ImageFacts:
     interface_memory: int
     display_memory: int
     uefi_memory: int
+    network_memory: int
     memory: int
 
 
@@ -48,13 +51,14 @@ DEFAULT_IMAGE = "micro"
 
 NO_IMAGE = ImageFacts(
     architectures=(),
-    boots=("disk",),
+    boots=("disk", "network"),
     buses=("virtio", "scsi", "sata"),
     disk=False,
     minimum_memory=1,
     interface_memory=0,
     display_memory=0,
     uefi_memory=0,
+    network_memory=0,
     memory=512,
 )
 """What is known of a system that netlab has not built: nothing. Proxmox gives it as much memory."""
@@ -62,13 +66,14 @@ NO_IMAGE = ImageFacts(
 IMAGES = {
     "micro": ImageFacts(
         architectures=("x86_64", "aarch64"),
-        boots=("kernel",),
+        boots=("kernel", "network"),
         buses=("virtio",),
         disk=False,
         minimum_memory=116,
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        network_memory=32,
         memory=128,
     ),
     "debian": ImageFacts(
@@ -80,6 +85,7 @@ IMAGES = {
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        network_memory=32,
         memory=512,
     ),
 }

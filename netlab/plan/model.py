@@ -15,11 +15,11 @@ from netlab.plan.devices import PLAIN, DevicesPlan
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
-BootFrom = Literal["kernel", "disk"]
+BootFrom = Literal["kernel", "disk", "network"]
 MachineType = Literal["q35", "pc", "virt"]
 Bus = Literal["virtio", "scsi", "sata"]
 DiskFormat = Literal["raw", "qcow2"]
-DiskSource = Literal["image", "file", "empty"]
+DiskSource = Literal["image", "file", "empty", "netboot"]
 FirmwareKind = Literal["bios", "uefi"]
 
 
@@ -128,7 +128,8 @@ class DiskPlan:
     """A disk of a machine.
 
     Attributes:
-        source: What is on it at first: the ``image``'s disk, a ``file``'s content, or nothing.
+        source: What is on it at first: the ``image``'s disk, a ``file``'s content, nothing, or what
+            others need to boot an image from the network (``netboot``).
         file: The file of the host, or None. Never written to: a layer of the node's is above it.
         format: What the file is, or None without one.
         size: MiB, or None for as large as what is on it.
@@ -136,6 +137,7 @@ class DiskPlan:
         serial: The serial number that the guest reads, or None.
         discard: Whether the host takes back what the guest discards.
         read_only: Whether the guest may only read it; then there is no layer.
+        image: For ``netboot``: the image's name in the store.
     """
 
     source: DiskSource
@@ -146,6 +148,7 @@ class DiskPlan:
     serial: str | None
     discard: bool
     read_only: bool
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +182,8 @@ class NodePlan:
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
         firmware: What starts it.
-        boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
+        boot: What its firmware starts: the image's ``kernel``, the loader on its ``disk``, or what
+            it is given over the ``network`` of its first interface.
         disks: Its disks, the root disk first if it has one.
         machine: QEMU's machine type.
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.

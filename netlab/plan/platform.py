@@ -56,6 +56,9 @@ def plan_platform(
         message = f"a machine for {arch} has no screen"
         mistakes.add(places["display"], message, "leave display out: it has its serial console")
     boot = cast("BootFrom", values.get("boot", facts.boots[0]))
+    if boot == "network" and not row.network:
+        hint = "write boot: kernel, or arch: x86_64"
+        mistakes.add(places["boot"], f"a machine for {arch} does not boot from the network", hint)
     firmware = cast("Firmware | None", values.get("firmware"))
     place = places.get("firmware", places.get("boot", places["image"]))
     return Platform(

@@ -97,7 +97,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         (values.get("disk"), places.get("disk", place)),
         (values.get("disks", ()), places.get("disks", place)),
         mistakes,
-        installer=bool(values.get("cdroms")),
+        installer=bool(values.get("cdroms")) or values.get("boot") == "network",
     )
     settings = NodeSettings(
         image=image,
@@ -171,17 +171,19 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
         if settings.boot not in facts.boots:
             others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
             hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
-            mistakes.add(places["boot"], f"{image} has no disk to boot from", hint)
+            network = settings.boot == "network"
+            what = "does not boot from the network" if network else "has no disk to boot from"
+            mistakes.add(places["boot"], f"{image} {what}", hint)
 
 
 def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     """Find what a node without an image lacks."""
     places = settings.places
     if settings.boot == "kernel":
-        hint = "write boot: disk, or name an image"
+        hint = "write boot: disk or network, or name an image"
         mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
-    if "disk" not in places and not settings.cdroms:
-        hint = "write disk: {file: …, format: raw}, or cdroms: …"
+    if "disk" not in places and not settings.cdroms and settings.boot != "network":
+        hint = "write disk: {file: …, format: raw}, or cdroms: …, or boot: network"
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from netlab.errors import MissingFeatureError
+from netlab.image.netboot import write_netboot
 from netlab.image.store import Image, Store
 from netlab.lab.access import NodeAccess
 from netlab.machine.boot import VARIABLES
@@ -179,6 +180,9 @@ async def _open_resting(
         if image.disk is None:
             raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
         await _flatten(image.disk, "qcow2", raw)
+    elif disk.image is not None:
+        image = await work.store.ensure(disk.image)
+        await trio.to_thread.run_sync(write_netboot, image, raw)
     elif disk.file is not None:
         await _flatten(Path(disk.file), disk.format or "raw", raw)
     else:

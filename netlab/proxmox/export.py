@@ -276,6 +276,9 @@ def _option_mistakes(
     if node.arch != "x86_64":
         hint = "the loader and the firmware that a machine gets there are for x86_64"
         yield "arch", f"a machine for {node.arch} cannot be exported", hint
+    if node.boot == "network":
+        hint = "write boot: kernel or disk for the export"
+        yield "boot", "it boots from the network, and an exported machine from its disk", hint
     if len(node.interfaces) > _CARDS:
         message = f"{len(node.interfaces)} interfaces, and a machine on Proxmox takes {_CARDS}"
         yield "interfaces", message, "use VLANs on fewer interfaces, or more nodes"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import trio
 
-from netlab.errors import ConfigurationError, Mistake, NotReadyError
+from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, NotReadyError
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -184,7 +184,24 @@ async def open_nodes(
             else:
                 drives = await open_resting_drives(node, work, lab.plan, folder)
             machines.append(_machine(lab.plan, node, vmids[node.name], drives, request))
-        yield Opened(machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes))
+        with _explained(held):
+            yield Opened(
+                machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
+            )
+
+
+@contextmanager
+def _explained(held: Mapping[str, MachineCut]) -> Generator[None]:
+    """Say whose disk it is that could not be read to its end."""
+    try:
+        yield
+    except NBDError as error:
+        ended = [name for name, cut in held.items() if error.export.endswith(f" of {cut.socket}")]
+        raise MachineError(
+            f"{', '.join(ended)}: its disk could not be read to the end: {error.reason}",
+            hint="`netlab status` says what became of the node",
+            evidence=str(error),
+        ) from error
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from netlab.topology.forms import also_one_of, also_text
 from netlab.topology.links import Model
-from netlab.topology.scalars import DiskSize, Flag, HostPath, Serial, choice
+from netlab.topology.scalars import DiskSize, Flag, HostPath, Name, Serial, choice
 from netlab.topology.source import WrongError
 
 
@@ -58,6 +58,13 @@ class Disk(Model):
     format: Annotated[str, *choice("raw", "qcow2")] | None = Field(
         default=None, description="What the file is: raw or qcow2. It is never guessed."
     )
+    netboot: Name | None = Field(
+        default=None,
+        description=(
+            "An image: the disk is a tar archive with what others need to boot it from the "
+            "network: kernel, initrd, boot.ipxe. It can only be read."
+        ),
+    )
     size: DiskSize | None = Field(
         default=None,
         description="Its size in MiB, or as 512 MiB, 2 GiB or 1 TiB: of an empty one, or to grow.",
@@ -77,9 +84,11 @@ class Disk(Model):
     def _check_format(self) -> Disk:
         if self.file is not None and self.format is None:
             raise WrongError("the format of the file is missing", "write format: raw, or qcow2")
+        if self.netboot is not None and (self.file or self.format or self.size):
+            raise WrongError("netboot says what is on it", "leave out file, format and size")
         if self.file is None and self.format is not None:
             raise WrongError("format is the file's, and there is none")
-        if self.read_only and self.bus == "sata":
+        if (self.read_only or self.netboot) and self.bus == "sata":
             raise WrongError("a disk on sata cannot be read-only", "use virtio or scsi")
         if self.read_only and self.file is not None and self.size is not None:
             raise WrongError("a file that is only read cannot grow", "leave out size or read_only")

@@ -152,11 +152,12 @@ class Settings(Devices):
             "With one it has a screen, and the micro image a shell there."
         ),
     )
-    boot: Annotated[str, *choice("kernel", "disk")] | None = Field(
+    boot: Annotated[str, *choice("kernel", "disk", "network")] | None = Field(
         default=None,
         description=(
-            "What its firmware starts: kernel (the image's, handed to it) or disk (by the loader "
-            "that is on it). The image says which by default."
+            "What its firmware starts: kernel (the image's, handed to it), disk (by the loader "
+            "that is on it) or network (what another node gives it by iPXE, over its first "
+            "interface). The image says which by default."
         ),
     )
     firmware: Firmware | None = Field(

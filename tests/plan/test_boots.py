@@ -27,8 +27,11 @@ REFUSED = {
     ("kernel", "disk of its own"): NO_KERNEL,
     ("kernel", "nothing"): NO_KERNEL,
     ("disk", "nothing"): NO_ROOT,
+    ("network", "disk with loader"): (
+        'nodes.a.boot: the image "debian" does not boot from the network'
+    ),
 }
-ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk"), MACHINES, SYSTEMS))
+ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk", "network"), MACHINES, SYSTEMS))
 
 FLASHES = [
     "driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={uefi:code}",
@@ -53,6 +56,7 @@ KERNELS = {
 def write(firmware: str, boot: str, machine: str, system: str) -> str:
     kind, arch = machine.split()[0], MACHINES[machine]
     own = f"firmware: {firmware}, boot: {boot}, machine: {kind}, arch: {arch}, {SYSTEMS[system]}"
+    own += ", interfaces: {one: {vlan: 7}, other: {vlan: 7}}"
     return f"name: a\nnodes: {{a: {{id: 1, {own}}}}}\n"
 
 
@@ -67,6 +71,8 @@ def reason(firmware: str, boot: str, machine: str, system: str) -> str:
     if arch not in architectures:
         known = " and ".join(architectures)
         return f'nodes.a.arch: the image "{image}" is for {known}, not "{arch}"'
+    if boot == "network" and arch != "x86_64":
+        return f"nodes.a.boot: a machine for {arch} does not boot from the network"
     if firmware == "bios" and arch != "x86_64":
         return f"nodes.a.firmware: there is no BIOS for {arch}"
     if firmware == "uefi" and arch == "riscv64":
@@ -93,11 +99,12 @@ def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, s
     firmware, boot, machine, system = row
     words = command_line(resolve(loads(write(*row))).node("a"))
     uefi = firmware == "uefi"
-    arm = machine == "virt"
+    arm, network = machine == "virt", boot == "network"
     assert words[0] == f"qemu-system-{MACHINES[machine]}"
-    options = ",gic-version=max" * arm + ",pflash0=firmware0,pflash1=firmware1" * uefi
+    options = ",graphics=off" * (network and not uefi)
+    options += ",gic-version=max" * arm + ",pflash0=firmware0,pflash1=firmware1" * uefi
     assert values(words, "-machine") == [machine + options]
-    disks = [] if system == "no disk" else [DISK]
+    disks = [DISK] * ("disk" in system and system != "no disk")
     assert values(words, "-blockdev") == FLASHES * uefi + disks
     kernel = [value for each in ("-kernel", "-initrd", "-append") for value in values(words, each)]
     expected = KERNELS[firmware, system] if boot == "kernel" else []
@@ -105,6 +112,9 @@ def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, s
         word.replace("micro", "micro-aarch64" if arm else "micro") for word in expected
     ]
     pci = "pci.0" if machine == "pc" else "pcie.0"
+    cards = [value for value in values(words, "-device") if "id=nic" in value]
+    assert ["bootindex=0" in card for card in cards] == [network, False]
+    assert ["romfile=" in card.split(",") for card in cards] == [not network, True]
     first = ",bootindex=0" if boot == "disk" else ""
     device = f"virtio-blk-pci,id=blk0,drive=disk0,bus={pci},addr=0x8,disable-legacy=on{first}"
     devices = [value for value in values(words, "-device") if "blk0" in value]
