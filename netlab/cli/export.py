@@ -21,19 +21,18 @@ app = make_app()
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which nodes are meant: a lab's that is up, or what `--image` says."""
+    """Which nodes are meant: a lab's that is up, or what `--image` says.
+
+    Raises:
+        UsageError: The words do not fit together.
+    """
 
     lab: str | None
     nodes: tuple[str, ...]
     whole: bool
     image: str | None
 
-    def check(self) -> None:
-        """Refuse words that do not fit together.
-
-        Raises:
-            UsageError: They do not.
-        """
+    def __post_init__(self) -> None:
         if self.image is not None:
             if self.lab is not None:
                 raise UsageError("--image is instead of a lab and its nodes")
@@ -44,6 +43,15 @@ class Selection:
             raise UsageError("which nodes?", hint=hint)
         elif self.nodes and self.whole:
             raise UsageError("--lab is all nodes", hint="name some, or give --lab")
+
+
+@dataclass(frozen=True, slots=True)
+class BackupWords:
+    """What is said about backups."""
+
+    folder: Path | None
+    compress: str | None
+    dump_dir: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +66,11 @@ class PushWords:
     dry_run: bool
     start: bool
 
-    def check(self, folder: Path | None, compress: str | None) -> None:
+    def check(self, backups: BackupWords) -> None:
         """Refuse words that do not fit together.
 
         Args:
-            folder: The value of `-o`.
-            compress: The value of `--compress`.
+            backups: What is said about backups.
 
         Raises:
             UsageError: They do not.
@@ -73,15 +80,14 @@ class PushWords:
             if said:
                 option = f"--{said[0].replace('_', '-')}"
                 raise UsageError(f"{option} is about a host", hint="--to https://HOST:8006 says it")
-            if folder is None:
+            if backups.folder is None:
                 hint = "-o DIR for backups, --to https://HOST:8006 for machines"
                 raise UsageError("where do the nodes go?", hint=hint)
-        elif folder is not None:
+        elif backups.folder is not None:
             raise UsageError("-o and --to are two ways", hint="give one; the other comes after it")
-        elif compress is not None:
-            raise UsageError(
-                "--compress is about backups", hint="the API takes disks, see `netlab help proxmox`"
-            )
+        elif said := [name for name in ("compress", "dump_dir") if getattr(backups, name)]:
+            hint = "the API takes disks, see `netlab help proxmox`"
+            raise UsageError(f"--{said[0].replace('_', '-')} is about backups", hint=hint)
         elif self.node is None:
             raise UsageError("which node of the cluster?", hint="--node NAME, as Proxmox shows it")
 
@@ -141,6 +147,14 @@ _Compress = Annotated[
 ]
 _Notes = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What people read beside the backup or machine.")
+]
+_DumpDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where backups will lie on the host, for the lines that are printed and the recipe;"
+        " by default /var/lib/vz/dump.",
+    ),
 ]
 _To = Annotated[
     str | None,
@@ -218,6 +232,7 @@ def export(
     mapping: _Mapping = "",
     compress: _Compress = None,
     notes: _Notes = None,
+    dump_dir: _DumpDir = None,
     to: _To = None,
     node: _Node = None,
     import_storage: _ImportStorage = None,
@@ -234,14 +249,14 @@ def export(
     a node there, and the rights that the token of --to needs.
     """
     chosen = Selection(lab, tuple(nodes or ()), whole, image)
+    backups = BackupWords(folder, compress, dump_dir)
     place = PushWords(to, node, import_storage, fingerprint, token_file, dry_run, start)
-    chosen.check()
-    place.check(folder, compress)
+    place.check(backups)
     # Imported here, late: a wrong word needs no event loop to be told.
     from netlab.cli import exporting, pushing
 
     words = {"vmid": vmid, "storage": storage, "bridge": bridge, "notes": notes}
-    if folder is not None:
-        exporting.export(chosen, folder, compress, mapping, words, output)
+    if to is None:
+        exporting.export(chosen, backups, mapping, words, output)
     else:
         pushing.push(chosen, place, mapping, words, output)

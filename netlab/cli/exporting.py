@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab.cli.archiving import open_progress
-from netlab.cli.export import Selection
+from netlab.cli.export import BackupWords, Selection
 from netlab.cli.exportable import PlannedNodes, RunningNodes, find_nodes
 from netlab.cli.interrupts import run_interruptibly
 from netlab.cli.options import Format
@@ -21,6 +22,7 @@ from netlab.image.store import open_store
 from netlab.proxmox.backup import Tell
 from netlab.proxmox.exporting import COMPRESSION, Export, Request, export_nodes, export_plan
 from netlab.proxmox.networks import parse_mapping
+from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_restore
 from netlab.vma.compression import parse_compression
 
 _MIB = 1 << 20
@@ -30,8 +32,7 @@ _STEP = 50
 
 def export(
     selection: Selection,
-    folder: Path,
-    compress: str | None,
+    backups: BackupWords,
     mapping: str,
     words: dict[str, Any],
     output: Format,
@@ -40,8 +41,7 @@ def export(
 
     Args:
         selection: Which nodes.
-        folder: Gets the backups.
-        compress: How, or None.
+        backups: Where they go, and how.
         mapping: Segments with their networks.
         words: More of the request.
         output: How is said what is done.
@@ -51,8 +51,9 @@ def export(
         KeyboardInterrupt: It was interrupted; nothing of it is left.
     """
     request = Request(
-        folder=folder,
-        compression=COMPRESSION if compress is None else parse_compression(compress),
+        folder=backups.folder or Path(),
+        compression=parse_compression(backups.compress) if backups.compress else COMPRESSION,
+        dump_dir=backups.dump_dir or DUMP_FOLDER,
         mapping=parse_mapping(mapping),
         whole=selection.whole,
         **words,
@@ -63,7 +64,7 @@ def export(
     if output is Format.json:
         print_line({"event": "done", **_describe(made)})
     else:
-        _say(made, request.storage)
+        _say(made, request)
 
 
 async def _export(nodes: RunningNodes | PlannedNodes, request: Request, tell: Tell) -> Export:
@@ -74,16 +75,19 @@ async def _export(nodes: RunningNodes | PlannedNodes, request: Request, tell: Te
         return await export_nodes(lab, names, request, store=store, tell=tell)
 
 
-def _say(made: Export, storage: str) -> None:
+def _say(made: Export, request: Request) -> None:
     for backup in made.backups:
         ratio = backup.size / max(backup.disks, 1)
         say(f"{backup.archive}: {backup.size / _MIB:.1f} MiB, {ratio:.0%} of the disks")
     for line in made.left_out:
         say(line)
     say_pause(made.pause)
+    paths = shlex.join(str(backup.archive) for backup in made.backups)
+    say("on a host of Proxmox they become machines by")
+    say(f"  scp {paths} root@HOST:{shlex.quote(f'{request.dump_dir}/')}")
     for backup in made.backups:
-        words = f"{backup.archive.name} {backup.vmid} --storage {storage}"
-        say(f"  qmrestore /var/lib/vz/dump/{words}")
+        member = Member(node=backup.node, vmid=backup.vmid, archive=backup.archive.name)
+        say(f"  {write_restore(member, storage=request.storage, folder=request.dump_dir)}")
 
 
 def say_pause(pause: float) -> None:

@@ -6,6 +6,7 @@
                       complete, never changed; or the files of the boot loader
     refs/NAME.json    which object NAME is, and of which recipe that was made
     tmp/              builds that are under way; left over if nobody holds the lock
+    downloads/        files of the net that disks are made from, by their digests; may be removed
     apt/              package lists and downloaded packages: a cache, may be removed
     lock              held by whoever builds or removes
 
@@ -46,6 +47,7 @@ from netlab.image.build import (
     read_record,
     sync_folder,
 )
+from netlab.image.download import Downloads
 from netlab.image.loader import LOADER, Loader, LoaderRecipe, locate_loader
 from netlab.image.lock import open_lock, try_lock
 from netlab.image.progress import Progress, Tell
@@ -107,6 +109,11 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def downloads(self) -> Downloads:
+        """Files of the net that disks are made from."""
+        return Downloads(self.folder / "downloads")
 
     async def ensure(
         self, name: str, *, progress: Tell | None = None, rebuild: bool = False

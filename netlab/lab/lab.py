@@ -12,6 +12,8 @@ from pathlib import Path
 import trio
 
 from netlab.errors import MissingFeatureError, NetlabError, NotReadyError
+from netlab.image.known import bring_files
+from netlab.image.progress import Progress
 from netlab.image.store import Store, open_store
 from netlab.lab.boots import ensure_images, find_servers, open_boots
 from netlab.lab.events import EventLog
@@ -20,7 +22,7 @@ from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, host_arch, probe, recall
-from netlab.machine.boot import Boot
+from netlab.machine.boot import Boot, FirmwareFiles
 from netlab.machine.cut import Cut, open_cut
 from netlab.machine.hostfiles import find_emulators, find_files
 from netlab.plan.catalogue import DEFAULT_IMAGE, stored_name
@@ -145,10 +147,8 @@ async def open_lab(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
-        _check_accel(plan, options)
-        find_emulators(plan.nodes)
-        firmware = find_files(plan.nodes)
         store = store or open_store()
+        plan, firmware = await _find_all(plan, options, store, events)
         boots = await stack.enter_async_context(
             open_boots(plan, firmware, store=store, events=events, folder=folder)
         )
@@ -174,6 +174,20 @@ async def open_lab(
             tasks.start_soon(_run_after, servers, run)
         yield lab
         tasks.cancel_scope.cancel()
+
+
+async def _find_all(
+    plan: Plan, options: Options, store: Store, events: EventLog
+) -> tuple[Plan, dict[str, FirmwareFiles | None]]:
+    """Find what a plan needs of this host, before anything starts, and where its files are."""
+    _check_accel(plan, options)
+    find_emulators(plan.nodes)
+
+    def tell(progress: Progress) -> None:
+        events.record("image", str(progress))
+
+    plan = await bring_files(plan, plan.nodes, store.downloads, tell=tell)
+    return plan, find_files(plan.nodes)
 
 
 async def _run_after(servers: Sequence[Node], run: Callable[[], Awaitable[None]]) -> None:

@@ -109,7 +109,7 @@ def plan_cdroms(
         if counts[bus] == MAXIMUM_DISKS[bus] + 1:
             message = f"more disks and CD-ROMs on {bus} than a machine takes"
             mistakes.add(place, message, f"it takes {MAXIMUM_DISKS[bus]}")
-        planned.append(CdromPlan(file=cdrom.file, bus=bus))
+        planned.append(CdromPlan(file=cdrom.file, bus=bus, digest=cdrom.digest))
     return tuple(planned)
 
 
@@ -123,6 +123,7 @@ def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
         serial=disk.serial,
         discard=disk.discard,
         read_only=disk.read_only,
+        digest=disk.digest,
     )
 
 

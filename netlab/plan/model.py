@@ -130,7 +130,8 @@ class DiskPlan:
     Attributes:
         source: What is on it at first: the ``image``'s disk, a ``file``'s content, nothing, or what
             others need to boot an image from the network (``netboot``).
-        file: The file of the host, or None. Never written to: a layer of the node's is above it.
+        file: The file, of the host or an address of the net, or None. Never written to: a layer of
+            the node's is above it.
         format: What the file is, or None without one.
         size: MiB, or None for as large as what is on it.
         bus: What it hangs on.
@@ -138,6 +139,7 @@ class DiskPlan:
         discard: Whether the host takes back what the guest discards.
         read_only: Whether the guest may only read it; then there is no layer.
         image: For ``netboot``: the image's name in the store.
+        digest: What has to be in the file, such as ``sha256:…``, or None.
     """
 
     source: DiskSource
@@ -149,6 +151,7 @@ class DiskPlan:
     discard: bool
     read_only: bool
     image: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +159,14 @@ class CdromPlan:
     """A CD-ROM in a drive of a machine's.
 
     Attributes:
-        file: The file of the host with its image, which is only ever read.
+        file: The file of the host or the net with its image, which is only ever read.
         bus: What the drive hangs on.
+        digest: What has to be in the file, such as ``sha256:…``, or None.
     """
 
     file: str
     bus: Bus
+    digest: str | None = None
 
 
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)

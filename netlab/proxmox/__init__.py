@@ -13,7 +13,8 @@ What is live stands last; what it does is computed as frozen values first::
     recipe.py         what a whole lab needs beside its machines
     cards.py          a network card -> a node's interface
     volumes.py        drives -> a node's disks
-    hardware.py       firmware, machine, identity -> keys of a node
+    identity.py       CPU, SMBIOS, generation id, agent -> keys of a node
+    hardware.py       firmware, machine, disks -> keys of a node
     findings.py       what is found meanwhile: mistakes, and what a topology cannot say
     importing.py      configurations -> a topology
     target.py         what goes to a host and where on it, and what its API refuses

@@ -94,6 +94,12 @@ class Configuration:
         return ((entry, number) for _, number, entry in sorted(numbered, key=lambda one: one[:2]))
 
 
+def find_entry(configuration: Configuration, key: str, default: str) -> Entry:
+    """Return a setting, or what it is when nothing says so."""
+    found = (entry for entry in configuration.entries if entry.key == key)
+    return next(found, Entry(key, default))
+
+
 def make_configuration(
     settings: Iterable[tuple[str, str]],
     *,

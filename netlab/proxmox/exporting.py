@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, NotReadyError
+from netlab.image.known import bring_files
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -33,11 +34,15 @@ from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, Export
 from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
 from netlab.proxmox.persistence import START_FILES, system_files
-from netlab.proxmox.recipe import Member, write_manifest, write_recipe
+from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
 from netlab.vma.compression import Compression
 
 FIRST_VMID = 1000
 """A node's number on Proxmox is this and its id, when nothing else is said."""
+
+STORAGE = "local-lvm"
+BRIDGE = "vmbr0"
+"""What an installation of Proxmox has by itself."""
 
 COMPRESSION = Compression("zstd", 3)
 """What vzdump itself does."""
@@ -60,8 +65,8 @@ class MachineRequest:
     """
 
     vmid: int | None = None
-    storage: str = "local-lvm"
-    bridge: str = "vmbr0"
+    storage: str = STORAGE
+    bridge: str = BRIDGE
     mapping: tuple[tuple[str, Network], ...] = ()
     notes: str | None = None
 
@@ -74,11 +79,13 @@ class Request(MachineRequest):
         folder: Gets the backups; made when it is not there.
         compression: How archives are compressed, or None.
         whole: Whether a manifest and the recipe for the networks come with them.
+        dump_dir: Where they will lie on the host, for the recipe.
     """
 
     folder: Path
     compression: Compression | None = COMPRESSION
     whole: bool = False
+    dump_dir: str = DUMP_FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +175,9 @@ async def open_nodes(
     Raises:
         NetlabError: As :func:`export_nodes` has it.
     """
-    nodes = find_nodes(lab.plan, names)
-    vmids = check_export(lab.plan, nodes, request)
+    vmids = check_export(lab.plan, find_nodes(lab.plan, names), request)
+    plan = await _bring_files(lab.plan, names, store)
+    nodes = find_nodes(plan, names)
     running = [node.name for node in nodes if _is_running(lab.nodes[node.name])]
     find_files(node for node in nodes if node.name not in running)
     async with open_work(store) as work:
@@ -180,10 +188,10 @@ async def open_nodes(
             folder = lab.folder / "nodes" / node.name
             if node.name in held:
                 live = lab.nodes[node.name]
-                drives = await open_held_drives(live, held[node.name], work, lab.plan, folder)
+                drives = await open_held_drives(live, held[node.name], work, plan, folder)
             else:
-                drives = await open_resting_drives(node, work, lab.plan, folder)
-            machines.append(_machine(lab.plan, node, vmids[node.name], drives, request))
+                drives = await open_resting_drives(node, work, plan, folder)
+            machines.append(_machine(plan, node, vmids[node.name], drives, request))
         with _explained(held):
             yield Opened(
                 machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
@@ -213,8 +221,9 @@ async def open_plan(
     Raises:
         NetlabError: As :func:`export_plan` has it.
     """
+    vmids = check_export(plan, find_nodes(plan, names), request)
+    plan = await _bring_files(plan, names, store)
     nodes = find_nodes(plan, names)
-    vmids = check_export(plan, nodes, request)
     find_files(nodes)
     async with open_work(store) as work:
         time = datetime.now()
@@ -223,6 +232,10 @@ async def open_plan(
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
         yield Opened(machines=tuple(machines), time=time, pause=0, left_out=_left_out(nodes))
+
+
+async def _bring_files(plan: Plan, names: Sequence[str], store: Store) -> Plan:
+    return await bring_files(plan, find_nodes(plan, names), store.downloads, tell=lambda _: None)
 
 
 def _left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
@@ -390,5 +403,5 @@ def _add_recipe(
         for backup in backups
     ]
     folder.add_text(f"{plan.lab}.manifest.json", write_manifest(plan, networks, members))
-    recipe = write_recipe(plan, networks, members, storage=request.storage)
+    recipe = write_recipe(plan, networks, members, storage=request.storage, folder=request.dump_dir)
     folder.add_text(f"{plan.lab}.recipe.txt", recipe)

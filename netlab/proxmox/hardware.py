@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from netlab.proxmox.configuration import Configuration, Entry, parse_properties
+from netlab.proxmox.configuration import Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import EFI_SIZES, EfiType
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.formats import UUID
+from netlab.proxmox.identity import read_identity
 from netlab.proxmox.volumes import read_disks
 from netlab.topology.document import Value
 from netlab.topology.write import Reference
@@ -18,11 +18,8 @@ EFI_DRIVE = "efidisk0"
 ARCHITECTURE = "x86_64"
 """The one whose machines go to Proxmox and come from there."""
 
-TELLS = ("agent", "bios", "machine", "smbios1")
-"""Settings that the keys of :func:`read_hardware` tell, beside drives and their order."""
-
-_TRUE = {"1", "on", "yes", "true"}
-"""Spellings that Proxmox takes for true (parse_boolean in PVE/JSONSchema.pm)."""
+TELLS = ("bios", "machine")
+"""Settings that the keys of :func:`read_hardware` tell, beside identity, drives and their order."""
 
 _MACHINE = re.compile(r"(?:pc-)?(q35)(?:-.*)?|(pc)(?:-.*)?")
 
@@ -47,7 +44,7 @@ def read_hardware(
         "arch": _arch(configuration, findings),
         "machine": _machine(configuration, findings),
         "firmware": _firmware(configuration, sizes, folder, findings),
-        **_identity(configuration, findings),
+        **read_identity(configuration, findings),
         "disk": disks[0] if disks else None,
         **({"disks": disks[1:]} if disks[1:] else {}),
     }
@@ -68,7 +65,7 @@ def variables_size(configuration: Configuration) -> int | None:
 
 
 def _arch(configuration: Configuration, findings: Findings) -> str:
-    entry = _entry(configuration, "arch", ARCHITECTURE)
+    entry = find_entry(configuration, "arch", ARCHITECTURE)
     if entry.value != ARCHITECTURE:
         message = f"a machine for {entry.value} cannot be imported"
         findings.refuse(entry, "", message, f"those for {ARCHITECTURE} can")
@@ -77,7 +74,7 @@ def _arch(configuration: Configuration, findings: Findings) -> str:
 
 def _machine(configuration: Configuration, findings: Findings) -> str:
     # Proxmox's default is another than a lab's.
-    entry = _entry(configuration, "machine", "pc")
+    entry = find_entry(configuration, "machine", "pc")
     values = dict(parse_properties(entry.value, "type"))
     version = values.pop("type", "pc")
     found = _MACHINE.fullmatch(version)
@@ -100,7 +97,7 @@ def _firmware(
     wanted = variables_size(configuration)
     if wanted is None:
         return "uefi"
-    entry = _entry(configuration, EFI_DRIVE, "")
+    entry = find_entry(configuration, EFI_DRIVE, "")
     size = sizes.get(EFI_DRIVE, 0)
     if size < wanted:
         message = f"it has {size} bytes, and variables of its type have {wanted}"
@@ -108,26 +105,3 @@ def _firmware(
     if dict(parse_properties(entry.value)).get("pre-enrolled-keys") == "1":
         findings.lose(entry, "pre-enrolled-keys", "the firmware of a lab has no Secure Boot")
     return {"vars": Reference(f"{folder}/{EFI_DRIVE}.raw")}
-
-
-def _identity(configuration: Configuration, findings: Findings) -> dict[str, Value]:
-    agent = _entry(configuration, "agent", "0")
-    values = dict(parse_properties(agent.value, "enabled"))
-    isa = values.get("type") == "isa"
-    if isa:
-        findings.lose(agent, "type", "an agent on an ISA port is not reached in a lab")
-    enabled = values.get("enabled") in _TRUE and not isa
-    keys: dict[str, Value] = {"agent": "true" if enabled else "false", "configure": "false"}
-    smbios = _entry(configuration, "smbios1", "base64=0")
-    for name, value in parse_properties(smbios.value):
-        if name == "uuid" and not UUID.mistakes(value):
-            keys["uuid"] = value.lower()
-        elif name != "base64":
-            findings.lose(smbios, name, f"{value[:80]!r} is left out")
-    return keys
-
-
-def _entry(configuration: Configuration, key: str, default: str) -> Entry:
-    """Return a setting, or what it is when nothing says so."""
-    found = (entry for entry in configuration.entries if entry.key == key)
-    return next(found, Entry(key, default))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netlab.errors import ConfigurationError, Mistake
+from netlab.proxmox import hardware, identity
 from netlab.proxmox.cards import Card, read_card
-from netlab.proxmox.configuration import NAME, Configuration, Entry, parse_properties
+from netlab.proxmox.configuration import NAME, Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import LAB_TAG, TAG
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.hardware import EFI_DRIVE, TELLS, read_hardware, variables_size
+from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
 from netlab.proxmox.schema import find_rule, is_drive
 from netlab.proxmox.volumes import ORDER_TELLS, find_disks, find_lost
@@ -31,7 +32,7 @@ MAXIMUM_CPUS = 255
 _UNDERSTOOD = ("arch", "cores", "kvm", "memory", "sockets")
 """Settings whose values become those of the node's keys."""
 
-_READ = (*_UNDERSTOOD, *TELLS, *ORDER_TELLS, "name", "vga")
+_READ = (*_UNDERSTOOD, *hardware.TELLS, *identity.TELLS, *ORDER_TELLS, "name", "vga")
 """Settings that the node has keys for; drives and network cards are the others."""
 
 ARCHIVES = "archives"
@@ -42,15 +43,12 @@ _SECRETS = {"cipassword"}
 
 _GIVEN = {
     "acpi": r"1",
-    # What a lab takes under KVM, and under TCG.
-    "cpu": r"(cputype=)?(host|max)",
     # About the machine's past, and renewed with every restore.
     "meta": r".*",
     "numa": r"0",
     "ostype": r"l26",
     "rng0": r"(source=)?/dev/u?random(,.*)?",
     "serial0": r"socket",
-    "vmgenid": r".*",
 }
 """What a node of a lab has anyway: settings with the values of which nothing is lost."""
 
@@ -174,14 +172,15 @@ def make_topology(archives: Sequence[Archive], *, name: str, store: str) -> Impo
         raise ConfigurationError(mistakes)
     networks = _number({card.network for machine in read for card in machine.cards})
     numbers = {network: vlan for vlan, network in networks.items()}
-    nodes: dict[str, Value] = {}
+    nodes: dict[str, dict[str, Value]] = {}
     owners: dict[str, str] = {}
     for machine in read:
         node = _choose_name(machine, nodes)
+        keys = _without_taken_uuid(machine, nodes)
         interfaces = _interfaces(machine, node, numbers, owners)
-        nodes[node] = {"id": str(len(nodes) + 1), **machine.keys, "interfaces": interfaces}
+        nodes[node] = {"id": str(len(nodes) + 1), **keys, "interfaces": interfaces}
     return Imported(
-        value={"name": name, "vars": {ARCHIVES: Reference(store)}, "nodes": nodes},
+        value={"name": name, "vars": {ARCHIVES: Reference(store)}, "nodes": {**nodes}},
         nodes=tuple(nodes),
         networks=networks,
         left_out=tuple(sorted(one for machine in read for one in machine.findings.left_out)),
@@ -219,9 +218,21 @@ def _read(archive: Archive) -> _Machine:
     # What cannot be understood cannot be counted with.
     keys = {} if findings.mistakes else _settings(configuration, findings.left_out)
     folder = f"${{{ARCHIVES}}}/{archive.folder}"
-    hardware = read_hardware(configuration, sizes, folder, findings)
+    machine = read_hardware(configuration, sizes, folder, findings)
     findings.left_out.extend((*_left_out(archive), *_lost_drives(configuration)))
-    return _Machine(archive=archive, keys={**hardware, **keys}, cards=cards, findings=findings)
+    return _Machine(archive=archive, keys={**machine, **keys}, cards=cards, findings=findings)
+
+
+def _without_taken_uuid(
+    machine: _Machine, nodes: Mapping[str, Mapping[str, Value]]
+) -> Mapping[str, Value]:
+    uuid = machine.keys.get("uuid")
+    owner = next((name for name, keys in nodes.items() if keys.get("uuid") == uuid), None)
+    if uuid is None or owner is None:
+        return machine.keys
+    entry = find_entry(machine.archive.configuration, "smbios1", "")
+    machine.findings.lose(entry, "uuid", f"it is the UUID of {owner}, too: it gets another")
+    return {key: value for key, value in machine.keys.items() if key != "uuid"}
 
 
 def _interfaces(
@@ -276,7 +287,7 @@ def _number(wanted: set[Network]) -> dict[int, Network]:
     return dict(sorted(numbers.items()))
 
 
-def _choose_name(machine: _Machine, taken: Mapping[str, Value]) -> str:
+def _choose_name(machine: _Machine, taken: Collection[str]) -> str:
     entries = machine.archive.configuration.entries
     entry = next((entry for entry in entries if entry.key == "name"), None)
     wanted = entry.value if entry is not None else machine.archive.stem

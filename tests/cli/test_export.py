@@ -23,6 +23,7 @@ from tests.cli.conftest import Here
         (("ring", "r1", "-o", "dump", "--to", "https://pve1", "--node", "n"), "two ways"),
         (("ring", "r1", "--to", "https://pve1"), "which node of the cluster?"),
         (("ring", "r1", "--to", "https://a", "--node", "n", "--compress", "none"), "about backups"),
+        (("ring", "r1", "--to", "https://a", "--node", "n", "--dump-dir", "x"), "about backups"),
         (("ring", "r1", "--to", "https://a", "--node", "n"), "where is the API token?"),
         (("ring", "r1", "--to", "a", "--node", "n", "--dry-run"), "no address of Proxmox"),
         (("--image", "a.yaml", "-o", "dump"), "no such file"),
@@ -69,6 +70,16 @@ def test_a_disk_becomes_a_backup_with_what_lies_beside_it(here: Here, tmp_path: 
 
     trio.run(look)
     assert (tmp_path / "out" / "disk-drive-scsi0.raw").read_bytes() == content
+
+
+def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
+    (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
+    words = ("--vmid", "123", "--dump-dir", "/mnt/my pve/dump", "--storage", "zfs")
+    done = here("export", "--image", "disk.raw", "-o", "dump", *words)
+    (archive,) = (path.name for path in (here.folder / "dump").glob("*.vma.zst"))
+    assert f"  scp dump/{archive} root@HOST:'/mnt/my pve/dump/'\n" in done.stderr
+    line = f"  qmrestore '/mnt/my pve/dump/{archive}' 123 --storage zfs\n"
+    assert done.stderr.endswith(line)
 
 
 def test_a_disk_that_stands_on_another_file_is_refused(here: Here, tmp_path: Path) -> None:

@@ -19,8 +19,11 @@ from typing import Any, cast
 import pytest
 import trio
 
+from netlab.errors import WaitError
 from netlab.lab.folders import lab_folders
 from netlab.lab.remote import open_remote
+from netlab.testing import LabDriver
+from netlab.vma import open_archive
 from tests.lab.conftest import Home
 from tests.proxmox.conftest import serve
 
@@ -66,6 +69,7 @@ def test_an_export_leaves_nothing_whatever_becomes_of_it(
         filled = home.run("exec", name, "--", "sh", "-c", fill)
         digests[name] = filled.stdout.split()[0]
     before = trio.run(list_leftovers)
+    trio.run(check_verb, tmp_path / "verb")
     check_push(home, tmp_path, digests["other"])
     check_interrupted(home, tmp_path / "dump")
     check_full(home, small)
@@ -93,6 +97,21 @@ async def list_leftovers() -> dict[str, object]:
                 written.stdout,
             )
     return found
+
+
+async def check_verb(folder: Path) -> None:
+    """A test's verb on a lab of another process; out of time, it says how far it was."""
+    async with open_remote(lab_folders("held")) as remote:
+        lab = LabDriver(remote)
+        with pytest.raises(WaitError, match=r"^the export had not ended within 0\.2 s: "):
+            await lab.export(folder, timeout=0.2, compress="zstd:19")
+        assert not await trio.Path(folder).exists()
+        export = await lab.export(folder, "other", vmid=321, compress="none", notes="mine")
+    (backup,) = export.backups
+    assert (backup.node, backup.vmid) == ("other", 321)
+    assert backup.archive.with_name(f"{backup.archive.name}.notes").read_text() == "mine"
+    async with open_archive(str(backup.archive)) as archive:
+        assert b"name: other\n" in archive.configs["qemu-server.conf"]
 
 
 def check_push(home: Home, folder: Path, digest: str) -> None:

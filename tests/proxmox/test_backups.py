@@ -19,6 +19,7 @@ from netlab.lab.node import Node
 from netlab.plan.files import anchor
 from netlab.proxmox.exporting import Request, export_nodes, export_plan
 from netlab.proxmox.persistence import START_FILES
+from netlab.testing import LabDriver
 from netlab.topology.load import loads
 from netlab.vma.compression import Compression
 from tests.image.guest import Guest
@@ -54,8 +55,7 @@ async def test_nodes_of_a_lab_are_machines_on_proxmox(tmp_path: Path) -> None:
         await lab.wait_ready()
         for node in lab.nodes.values():
             await shell(node, "echo written later >/root/later; sync")
-        request = Request(folder=folder, compression=QUICK, whole=True)
-        export = await export_nodes(lab, list(lab.nodes), request, store=open_store())
+        export = await LabDriver(lab).export(folder, compress="zstd:1", whole=True)
         await check_lab_is_as_before(lab)
         assert [backup.vmid for backup in export.backups] == [1001, 1002]
         assert export.pause > 0

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import event, given, settings
 
 from netlab.errors import ConfigurationError
+from netlab.plan.devices import DevicesPlan
 from netlab.plan.model import NodePlan, Plan
 from netlab.plan.resolve import resolve
 from netlab.proxmox.configuration import Configuration, DriveMap, parse
@@ -179,6 +180,42 @@ def test_what_a_machine_is_by_default_there_is_said() -> None:
     assert (node.cpus, node.memory, node.image, node.configure) == (1, 512, None, False)
     assert [disk.bus for disk in node.disks] == ["sata"]
     assert not node.disks[0].discard
+    assert node.devices == DevicesPlan(cpu="kvm64", rng=False)
+    assert node_of(f"kvm: 0\n{DISK}").devices.cpu == "qemu64"
+
+
+@pytest.mark.parametrize(
+    ("text", "cpu", "told"),
+    [
+        ("cpu: host", None, ""),
+        ("cpu: max", "max", ""),
+        ("cpu: cputype=Haswell,flags=+aes;-pcid", "Haswell,+aes,-pcid", ""),
+        ("cpu: max\nkvm: 0", None, ""),
+        ("cpu: max,flags=+aes\nkvm: 0", "max,+aes", ""),
+        ("cpu: kvm64,hidden=1", "kvm64", "cpu.hidden: '1'"),
+        ("cpu: host,flags=+aes", None, "cpu.flags: '+aes'"),
+        ("cpu: kvm64,flags=+nested-virt", "kvm64", "cpu.flags: '+nested-virt'"),
+        ("cpu: x86-64-v2-AES", None, "cpu: 'x86-64-v2-AES' is none of QEMU's"),
+        ("cpu: SapphireRapids", None, "cpu: 'SapphireRapids' is none of QEMU's"),
+        ("cpu: custom-mine", None, "cpu: 'custom-mine' is none of QEMU's"),
+    ],
+)
+def test_a_cpu_is_the_same_where_every_qemu_has_it(text: str, cpu: str | None, told: str) -> None:
+    text = f"{text}\nscsihw: virtio-scsi-pci\n{DISK}"
+    assert node_of(text).devices.cpu == cpu
+    assert told in " ".join(lost(text))
+    assert bool(lost(text)) == bool(told)
+
+
+def test_what_firmware_says_of_a_machine_is_kept_where_it_is_text() -> None:
+    uuid = "uuid=607767c3-55d3-85de-a139-001c328e2cca"
+    strings = "manufacturer=QWNtZSwgSW5jLg==,product=w6Q=,serial=QS0xNw=="
+    text = f"smbios1: {uuid},base64=1,{strings}\nscsihw: virtio-scsi-pci\n{DISK}"
+    said = node_of(text).devices.smbios
+    assert (said.manufacturer, said.serial, said.product) == ("Acme, Inc.", "A-17", None)
+    assert lost(text) == ["1:1: smbios1.product: 'ä' is left out"]
+    plain = node_of(f"smbios1: {uuid},product=Box\n{DISK}").devices.smbios
+    assert plain.product == "Box"
 
 
 def test_a_machine_from_elsewhere_is_a_node_and_what_it_lacks_is_told_with_its_line(
@@ -203,7 +240,7 @@ def test_a_machine_from_elsewhere_is_a_node_and_what_it_lacks_is_told_with_its_l
         if number not in lines and not line.startswith("#")
     }
     assert silent == {
-        "agent", "bios", "cores", "efidisk0", "memory", "name", "scsihw", "vmgenid",
+        "agent", "bios", "cores", "efidisk0", "memory", "name", "scsihw", "smbios1", "vmgenid",
     }  # fmt: skip
 
 
@@ -296,14 +333,17 @@ def test_drives_that_are_no_disk_of_a_node_are_told_and_not_extracted(
     assert [part.name for part in find_parts(found)] == ["scsi0.raw"]
 
 
-def test_an_address_that_two_machines_have_is_kept_by_the_first() -> None:
-    text = f"net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n{DISK}"
+def test_what_two_machines_have_and_one_alone_can_is_kept_by_the_first() -> None:
+    uuid = "607767c3-55d3-85de-a139-001c328e2cca"
+    text = f"net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\nsmbios1: uuid={uuid}\n{DISK}"
     imported = make(archive(text, "1.conf"), archive(text, "2.conf"))
     first, second = resolve(loads(imported.text)).nodes
     assert first.interfaces[0].mac == "bc:24:11:00:00:01" != second.interfaces[0].mac
-    told = [str(mistake) for mistake in imported.left_out if mistake.path == "net0"]
-    assert told == [
-        "2.conf:1:1: net0: bc:24:11:00:00:01 is the address of net0 of vm, too: it gets another"
+    assert first.uuid == uuid != second.uuid
+    told = [str(mistake) for mistake in imported.left_out if mistake.file == "2.conf"]
+    assert told[:-1] == [
+        "2.conf:1:1: net0: bc:24:11:00:00:01 is the address of net0 of vm, too: it gets another",
+        "2.conf:2:1: smbios1.uuid: it is the UUID of vm, too: it gets another",
     ]
 
 

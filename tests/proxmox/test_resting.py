@@ -27,6 +27,10 @@ nodes:
     machine: pc
     agent: false
     cpus: 3
+    cpu: Haswell,+aes,-pcid
+    rng: false
+    vmgenid: true
+    smbios: {manufacturer: "Acme, Inc.", serial: A-17}
     vlans: 7
     disk: {file: system.raw, format: raw, bus: scsi, size: 3, serial: root}
     disks:
