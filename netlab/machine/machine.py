@@ -52,9 +52,12 @@ class Machine:
         qmp: Its monitor.
         agent: Its guest's agent.
         console: Its serial console.
+        unplugged: Interfaces whose cable is out, as :meth:`set_link` left them: QEMU cannot be
+            asked.
     """
 
     def __init__(self, node: NodePlan, life: Life, health: Health) -> None:
+        self.unplugged: frozenset[str] = frozenset()
         self.node = node
         self.argv = life.process.argv
         self.pid = life.process.pid
@@ -171,6 +174,7 @@ class Machine:
         if interface not in names:
             raise UnknownNameError(f"{self.node.name} has no interface {interface!r}")
         await self.qmp.execute("set_link", name=nic_id(names.index(interface)), up=up)
+        self.unplugged = self.unplugged - {interface} if up else self.unplugged | {interface}
 
     async def cut_power(self) -> int:
         """End QEMU as if the power had failed: the guest is not asked; return its exit status."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from netlab.image.store import Image
 
-LIMIT = 60.0
+LIMIT = 180.0
 """Seconds for whatever a guest is asked: generous, because the host may be busy."""
 
 
