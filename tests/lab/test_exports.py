@@ -109,6 +109,8 @@ async def check_verb(folder: Path) -> None:
     (backup,) = export.backups
     assert (backup.node, backup.vmid) == ("other", 321)
     assert backup.archive.with_name(f"{backup.archive.name}.notes").read_text() == "mine"
+    log = backup.archive.with_suffix(".log").read_text()
+    assert "INFO: its root, which is in memory, was read file by file after that" in log
     async with open_archive(str(backup.archive)) as archive:
         assert b"name: other\n" in archive.configs["qemu-server.conf"]
 
