@@ -32,6 +32,7 @@ class Machine:
         configuration: What it is there.
         disks: What is on its drives, by drive, such as ``scsi0``.
         notes: What people read in the list of backups.
+        remarks: What the log says beside that.
     """
 
     node: str
@@ -39,6 +40,7 @@ class Machine:
     configuration: Configuration
     disks: Mapping[str, DiskSource]
     notes: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -192,6 +194,7 @@ def _log(backup: Backup, machine: Machine, time: datetime, started: datetime) ->
     """Return the log that Proxmox shows for a backup."""
     lines: Sequence[tuple[datetime, str]] = (
         (time, f"{machine.node} as it was, as VM {machine.vmid}"),
+        *((time, remark) for remark in machine.remarks),
         *((time, f"{drive}: {source.size} bytes") for drive, source in machine.disks.items()),
         (started, f"writing {backup.archive.name}"),
         (datetime.now(), f"{backup.size} bytes of {backup.disks} written"),

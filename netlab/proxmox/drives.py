@@ -91,13 +91,14 @@ def name_drives(node: NodePlan) -> tuple[str, ...]:
     """
     seen: Counter[str] = Counter()
     names: list[str] = []
-    for bus in (*(["scsi"] if _lives_in_memory(node) else ()), *(disk.bus for disk in node.disks)):
+    for bus in (*(["scsi"] if lives_in_memory(node) else ()), *(disk.bus for disk in node.disks)):
         names.append(f"{bus}{seen[bus]}")
         seen[bus] += 1
     return tuple(names)
 
 
-def _lives_in_memory(node: NodePlan) -> bool:
+def lives_in_memory(node: NodePlan) -> bool:
+    """Say whether a node's root is in its memory: it gets a disk for that on Proxmox."""
     return node.image is not None and all(disk.source != "image" for disk in node.disks)
 
 
@@ -119,7 +120,7 @@ async def open_held_drives(
         NetlabError: The disk of a guest in memory could not be made.
     """
     sources: list[DiskSource] = []
-    if _lives_in_memory(node.plan):
+    if lives_in_memory(node.plan):
         image = await _memory_image(node.plan, work)
         root = await capture_root(node)
         identity = identity_archive(node.plan, plan.hosts, files=False)
@@ -149,7 +150,7 @@ async def open_resting_drives(
         NetlabError: The disk of a guest in memory could not be made.
     """
     sources: list[DiskSource] = []
-    if _lives_in_memory(node):
+    if lives_in_memory(node):
         image = await _memory_image(node, work)
         identity = identity_archive(node, plan.hosts, files=True)
         base = await trio.Path(image.initrd).read_bytes()
@@ -211,7 +212,7 @@ async def _open_memory_disk(node: NodePlan, image: Image, packed: bytes, work: W
 async def _with_variables(
     node: NodePlan, sources: Sequence[DiskSource], work: Work, folder: Path | None
 ) -> list[Drive]:
-    disks = (*([None] if _lives_in_memory(node) else ()), *node.disks)
+    disks = (*([None] if lives_in_memory(node) else ()), *node.disks)
     drives = [
         _drive(name, source, disk)
         for name, source, disk in zip(name_drives(node), sources, disks, strict=True)

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import trio
-
-from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, NotReadyError
+from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError
 from netlab.image.known import bring_files
 from netlab.image.store import Store
-from netlab.lab.access import LabAccess, NodeAccess
+from netlab.lab.access import LabAccess
 from netlab.machine.cut import MachineCut
 from netlab.machine.hostfiles import find_files
-from netlab.machine.identity import read_content
-from netlab.plan.model import FilePlan, NodePlan, Plan
+from netlab.plan.model import NodePlan, Plan
 from netlab.plan.segments import find_node
 from netlab.proxmox.backup import Backup, BackupFolder, Machine, Tell, open_folder
 from netlab.proxmox.configuration import Configuration
 from netlab.proxmox.drives import (
     EFI_DRIVE,
     Drive,
-    Work,
+    lives_in_memory,
     name_drives,
     open_held_drives,
     open_resting_drives,
     open_work,
 )
 from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, ExportOptions, configure
+from netlab.proxmox.holding import hold, is_running
 from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
-from netlab.proxmox.persistence import START_FILES, system_files
 from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
 from netlab.vma.compression import Compression
 
@@ -43,6 +40,9 @@ FIRST_VMID = 1000
 STORAGE = "local-lvm"
 BRIDGE = "vmbr0"
 """What an installation of Proxmox has by itself."""
+
+LATE = "its root, which is in memory, was read file by file after that, while it ran"
+"""What the log says of a backup that is not of one moment as a whole."""
 
 COMPRESSION = Compression("zstd", 3)
 """What vzdump itself does."""
@@ -178,10 +178,10 @@ async def open_nodes(
     vmids = check_export(lab.plan, find_nodes(lab.plan, names), request)
     plan = await _bring_files(lab.plan, names, store)
     nodes = find_nodes(plan, names)
-    running = [node.name for node in nodes if _is_running(lab.nodes[node.name])]
+    running = [node.name for node in nodes if is_running(lab.nodes[node.name])]
     find_files(node for node in nodes if node.name not in running)
     async with open_work(store) as work:
-        held, pause = await _hold(lab, running, work)
+        held, pause = await hold(lab, running, work)
         time = datetime.now()
         machines: list[Machine] = []
         for node in nodes:
@@ -191,7 +191,9 @@ async def open_nodes(
                 drives = await open_held_drives(live, held[node.name], work, plan, folder)
             else:
                 drives = await open_resting_drives(node, work, plan, folder)
-            machines.append(_machine(plan, node, vmids[node.name], drives, request))
+            machine = _machine(plan, node, vmids[node.name], drives, request)
+            late = node.name in held and lives_in_memory(node)
+            machines.append(replace(machine, remarks=(LATE,)) if late else machine)
         with _explained(held):
             yield Opened(
                 machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
@@ -334,53 +336,6 @@ def _machine(
         disks={drive.name: drive.source for drive in drives},
         notes=request.notes or f"{node.name} of the lab {plan.lab}, from netlab\n",
     )
-
-
-def _is_running(node: NodeAccess) -> bool:
-    if node.state in {"stopped", "failed"}:
-        return False
-    if node.state != "ready":
-        raise NotReadyError(
-            f"{node.plan.name} is {node.state}: {node.reason()}", hint="wait until it is ready"
-        )
-    return True
-
-
-async def _hold(
-    lab: LabAccess, names: Sequence[str], work: Work
-) -> tuple[Mapping[str, MachineCut], float]:
-    """Hold the disks of running nodes, with what makes them so without netlab on them."""
-    if not names:
-        return {}, 0
-    async with AsyncExitStack() as lasting:
-        for name in names:
-            node = lab.nodes[name]
-            if node.plan.configure and any(disk.source == "image" for disk in node.plan.disks):
-                await lasting.enter_async_context(_lasting(node, lab.plan))
-        cut = await work.stack.enter_async_context(lab.open_cut(names))
-    return {one.node: one for one in cut.machines}, cut.pause
-
-
-@asynccontextmanager
-async def _lasting(node: NodeAccess, plan: Plan) -> AsyncGenerator[None]:
-    """Let a system know who it is without netlab; here, it does not run its commands twice."""
-    try:
-        # Its own files are there, and may have been changed by whom they are for.
-        files = system_files(node.plan, plan.hosts)
-        await _put(node, files[: len(files) - len(node.plan.files)])
-        yield
-    finally:
-        with trio.CancelScope(shield=True):
-            await node.execute(("rm", "-f", *START_FILES))
-
-
-async def _put(node: NodeAccess, files: Sequence[FilePlan]) -> None:
-    folders = sorted({str(Path(file.path).parent) for file in files})
-    await node.execute(("mkdir", "-p", *folders))
-    for file in files:
-        async with node.open_file(file.path, "w") as opened:
-            await opened.write(read_content(file))
-        await node.execute(("chmod", f"{file.mode:o}", file.path))
 
 
 async def _write(plan: Plan, opened: Opened, request: Request, tell: Tell) -> tuple[Backup, ...]:

@@ -1,4 +1,4 @@
-"""`netlab export` of a lab that is up, as a whole: done, interrupted, failed, killed.
+"""`netlab export` of a lab that is up, as a whole: done, interrupted, failed.
 
 Whatever becomes of it, QEMU has nothing of it afterwards, the folder and the temporary folder have
 nothing, and the guests go on.
@@ -11,8 +11,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,10 +38,10 @@ nodes:
 FILLED = {"disk": 24, "other": 1}
 """MiB of each disk that no compression makes smaller."""
 
-SLOW = ("--compress", "zstd:19")
+SLOW = ("--compress", "zstd:9")
 """So that there is a middle of it."""
 
-WITHIN = 60.0
+WITHIN = 120.0
 
 
 @pytest.fixture
@@ -73,7 +73,6 @@ def test_an_export_leaves_nothing_whatever_becomes_of_it(
     check_push(home, tmp_path, digests["other"])
     check_interrupted(home, tmp_path / "dump")
     check_full(home, small)
-    check_killed(home, tmp_path / "killed", before)
     assert trio.run(list_leftovers) == before
     check_death(home, tmp_path / "dump")
     assert list(temporary.iterdir()) == []
@@ -104,12 +103,14 @@ async def check_verb(folder: Path) -> None:
     async with open_remote(lab_folders("held")) as remote:
         lab = LabDriver(remote)
         with pytest.raises(WaitError, match=r"^the export had not ended within 0\.2 s: "):
-            await lab.export(folder, timeout=0.2, compress="zstd:19")
+            await lab.export(folder, timeout=0.2)
         assert not await trio.Path(folder).exists()
         export = await lab.export(folder, "other", vmid=321, compress="none", notes="mine")
     (backup,) = export.backups
     assert (backup.node, backup.vmid) == ("other", 321)
     assert backup.archive.with_name(f"{backup.archive.name}.notes").read_text() == "mine"
+    log = backup.archive.with_suffix(".log").read_text()
+    assert "INFO: its root, which is in memory, was read file by file after that" in log
     async with open_archive(str(backup.archive)) as archive:
         assert b"name: other\n" in archive.configs["qemu-server.conf"]
 
@@ -130,24 +131,28 @@ def check_push(home: Home, folder: Path, digest: str) -> None:
     assert hashlib.sha256(raw.read_bytes()).hexdigest() == digest
 
 
-def start(home: Home, folder: Path, *nodes: str) -> subprocess.Popen[str]:
-    """Start an export, and return in the middle of the last node's."""
+@contextmanager
+def started(home: Home, folder: Path, *nodes: str) -> Generator[subprocess.Popen[str]]:
+    """Start an export, and yield it in the middle of the last node's."""
     process = home.start("export", "held", *nodes, "-o", str(folder), *SLOW, "-f", "json")
     assert process.stdout is not None
-    for line in process.stdout:
-        record: dict[str, Any] = json.loads(line)
-        if record["event"] == "progress" and record["node"] == nodes[-1]:
-            break
-    assert process.poll() is None
-    return process
+    try:
+        for line in process.stdout:
+            record: dict[str, Any] = json.loads(line)
+            if record["event"] == "progress" and record["node"] == nodes[-1]:
+                break
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def check_interrupted(home: Home, folder: Path) -> None:
-    process = start(home, folder, "other", "disk")
-    # The first one is complete.
-    assert len(list(folder.glob("vzdump-*.vma.zst"))) == 1
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=WITHIN)
+    """The archive that was complete goes with the other."""
+    with started(home, folder, "other", "disk") as process:
+        assert len(list(folder.glob("vzdump-*.vma.zst"))) == 1
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=WITHIN)
     assert (process.returncode, said) == (130, "netlab: interrupted\n")
     assert not folder.exists()
 
@@ -159,25 +164,12 @@ def check_full(home: Home, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def check_killed(home: Home, folder: Path, before: dict[str, object]) -> None:
-    """Nobody is left who could clear away: the lab does it."""
-    process = start(home, folder, "disk")
-    process.kill()
-    process.communicate()
-    deadline = time.monotonic() + WITHIN
-    while trio.run(list_leftovers) != before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    temporary = Path(home.environment["TMPDIR"])
-    subprocess.run(["rm", "-rf", "--", *temporary.iterdir()], check=True)
-
-
 def check_death(home: Home, folder: Path) -> None:
-    """A machine that dies takes the export with it, and the archives that were complete."""
     nodes = home.status("--name", "held")["nodes"]
     (pid,) = (node["pid"] for node in nodes if node["name"] == "disk")
-    process = start(home, folder, "other", "disk")
-    os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate(timeout=WITHIN)
+    with started(home, folder, "disk") as process:
+        os.kill(pid, signal.SIGKILL)
+        _, said = process.communicate(timeout=WITHIN)
     assert process.returncode == 4, said
     assert said.startswith("netlab: disk: its disk could not be read to the end")
     assert not folder.exists()
