@@ -21,6 +21,7 @@ from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.cut import Cut, open_cut
 from netlab.machine.hostfiles import find_files
+from netlab.machine.seed import make_seed
 from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.plan.settings import DEFAULT_IMAGE
@@ -151,7 +152,7 @@ async def open_lab(
         )
         boots = {
             node.name: _boot(
-                node, images.get(node.image or ""), firmware[node.name], folder / "nodes"
+                node, images.get(node.image or ""), firmware[node.name], folder / "nodes", plan
             )
             for node in plan.nodes
         }
@@ -235,13 +236,14 @@ async def _ensure_images(names: Iterable[str], store: Store, events: EventLog) -
 
 
 def _boot(
-    node: NodePlan, image: Image | None, firmware: FirmwareFiles | None, folder: Path
+    node: NodePlan, image: Image | None, firmware: FirmwareFiles | None, folder: Path, plan: Plan
 ) -> Boot:
     def own(name: str) -> str:
         return str(folder.absolute() / node.name / name)
 
+    seed = make_seed(node, plan.hosts)
     if image is None:
-        return choose_boot(node, None, own=own, firmware=firmware)
+        return choose_boot(node, None, own=own, firmware=firmware, seed=seed)
     files = ImageFiles(
         kernel=str(image.kernel),
         packed_kernel=str(image.packed_kernel),
@@ -249,7 +251,7 @@ def _boot(
         append=image.append,
         disk=str(image.disk) if image.disk else None,
     )
-    return choose_boot(node, files, own=own, firmware=firmware)
+    return choose_boot(node, files, own=own, firmware=firmware, seed=seed)
 
 
 async def _choose_accels(

@@ -23,6 +23,7 @@ from netlab.lab.access import State
 from netlab.lab.events import EventLog
 from netlab.machine.agent import Agent, GuestFile, Result
 from netlab.machine.boot import Boot
+from netlab.machine.cloudinit import wait_cloud_init
 from netlab.machine.disk import has_files, open_files
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
@@ -344,6 +345,9 @@ class Node:
         life = machine.resets
         try:
             await machine.wait_ready()
+            if self.plan.cloud_init.enabled and self.plan.agent:
+                self._enter("configuring", "cloud-init is at work")
+                await wait_cloud_init(machine.agent, self.plan.name)
             if self.plan.configure:
                 self._enter("configuring", "the agent answers")
                 await apply_identity(machine.agent, self.plan, hosts)

@@ -9,6 +9,7 @@ from netlab.machine.boot import FirmwareFiles
 from netlab.machine.disk import find_cdrom_mistakes, find_disk_mistakes
 from netlab.machine.firmware import find_firmware
 from netlab.plan.model import NodePlan
+from netlab.process import find_program
 
 
 def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
@@ -20,10 +21,15 @@ def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
     Raises:
         InputError: Files are not there, or not what they should be: a line for each.
         MissingFeatureError: UEFI firmware is needed and not installed.
+        MissingProgramError: mtools for a seed, or swtpm for a TPM, are not installed.
     """
     found: dict[str, FirmwareFiles | None] = {}
     wrong: list[str] = []
     for node in nodes:
+        if node.cloud_init.enabled:
+            find_program("mformat")
+        if node.devices.tpm:
+            find_program("swtpm")
         mistakes = [*find_disk_mistakes(node.disks), *find_cdrom_mistakes(node.cdroms)]
         try:
             found[node.name] = find_firmware(node.firmware)
