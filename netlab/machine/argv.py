@@ -15,6 +15,7 @@ from netlab.errors import InputError
 from netlab.machine.boot import Boot
 from netlab.machine.devices import device_options, tpm_options
 from netlab.machine.drives import disk_options, escape, firmware_options
+from netlab.plan.architectures import ARCHITECTURES, Architecture
 from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
 from netlab.plan.model import Display, InterfacePlan, MachineType, NodePlan, Wire
 
@@ -28,8 +29,8 @@ AGENT_PORT = "agent0"
 DISPLAY_SLOT = 0x03
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
-"""PCI: q35 has its own devices in slots 0 and 31, pc in 0 and 1; a slot has 8 functions, and so the
-15 slots from 0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
+"""PCI: q35 has its own devices in slots 0 and 31, pc in 0 and 1, virt in 0; a slot has 8 functions,
+so the 15 slots from 0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
 
 MESSAGE_SIGNALLED = 48
 """So many interfaces get interrupts of their own, three each (MSI-X); those behind share the four
@@ -63,19 +64,6 @@ class Channels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """What differs between guests' architectures.
-
-    Attributes:
-        program: QEMU.
-        emulated: The CPU under TCG.
-    """
-
-    program: str
-    emulated: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Chassis:
     """What differs between machine types.
 
@@ -93,13 +81,10 @@ class _Chassis:
 DISPLAYS: dict[Display, str] = {"std": "VGA", "virtio": "virtio-vga"}
 """QEMU's device for each display that is one: what Proxmox starts for the same word on x86_64."""
 
-ARCHITECTURES = {
-    "x86_64": Architecture(program="qemu-system-x86_64", emulated="max"),
-}
-
 _CHASSIS: dict[MachineType, _Chassis] = {
     "q35": _Chassis(pci="pcie.0", serial_slot=0x01),
     "pc": _Chassis(pci="pci.0", serial_slot=0x04),
+    "virt": _Chassis(pci="pcie.0", serial_slot=0x01),
 }
 
 
@@ -146,7 +131,7 @@ def argv(
         ("-display", "none"),
         # A guest that breaks out of its devices finds no way to start programs or gain rights.
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-        ("-machine", _machine(node.machine, boot)),
+        ("-machine", _machine(node.machine, architecture, boot)),
         ("-accel", accel),
         ("-cpu", _cpu(node, architecture, accel)),
         ("-smp", str(node.cpus)),
@@ -165,7 +150,14 @@ def argv(
         *(
             group
             for index, interface in enumerate(node.interfaces)
-            for group in _nic(index, interface, node.wire, channels.interfaces[index], pci)
+            for group in _nic(
+                index,
+                interface,
+                node.wire,
+                channels.interfaces[index],
+                # Firmware of its own has the card that a machine boots from, and no other.
+                (f"bus={pci}", "bootindex=0" if boot.network and index == 0 else "romfile="),
+            )
         ),
         node.devices.qemu_args,
     )
@@ -175,7 +167,7 @@ def argv(
 def _cpu(node: NodePlan, architecture: Architecture, accel: Literal["kvm", "tcg"]) -> str:
     model = node.devices.cpu
     if model is None:
-        return "host" if accel == "kvm" else architecture.emulated
+        return "host" if accel == "kvm" else architecture.processor
     if accel == "tcg" and model.partition(",")[0] == "host":
         raise InputError(
             f"{node.name}: the CPU {model!r} is KVM's, and this machine runs under TCG",
@@ -230,10 +222,12 @@ def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
     return (("-device", f"{device},id=display0,bus={pci},addr={DISPLAY_SLOT:#x}"),)
 
 
-def _machine(machine: str, boot: Boot) -> str:
-    if boot.firmware is None:
-        return machine
-    return f"{machine},pflash0=firmware0,pflash1=firmware1"
+def _machine(machine: str, architecture: Architecture, boot: Boot) -> str:
+    options = () if boot.firmware is None else ("pflash0=firmware0", "pflash1=firmware1")
+    if boot.network and boot.firmware is None:
+        # The BIOS, and iPXE with it, then speaks on the serial port.
+        options = ("graphics=off",)
+    return ",".join((machine, *architecture.machine_options, *options))
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
@@ -248,14 +242,14 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
 
 
 def _nic(
-    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, pci: str
+    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, place: tuple[str, str]
 ) -> tuple[tuple[str, str], ...]:
     slot, function = divmod(index, FUNCTIONS)
     parts = [
         f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={escape(interface.mac)}",
-        f"bus={pci},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
+        f"{place[0]},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
         "disable-legacy=on",
-        "romfile=",
+        place[1],
     ]
     if function == 0:
         parts.append("multifunction=on")

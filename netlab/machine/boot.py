@@ -121,6 +121,7 @@ class Boot:
         append: Its command line.
         disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
+        network: Whether its first network card comes first of all, with firmware of its own.
         cdroms: Images of CD-ROMs in its drives, looked at when no disk starts.
         seed: What cloud-init finds, or None.
         tpm: The folder with what its TPM keeps, or None without one.
@@ -132,6 +133,7 @@ class Boot:
     append: str = ""
     disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
+    network: bool = False
     cdroms: tuple[CdromPlan, ...] = ()
     seed: Seed | None = None
     tpm: str | None = None
@@ -164,6 +166,7 @@ def choose_boot(
     own: Callable[[str], str],
     firmware: FirmwareFiles | None = None,
     seed: Mapping[str, bytes] = _NOTHING,
+    netboot: Callable[[str], str] = str,
 ) -> Boot:
     """Return what a node boots from, of what its image and the host have.
 
@@ -173,14 +176,16 @@ def choose_boot(
         own: Returns the path of a file of the node's own, by its name.
         firmware: The build of UEFI firmware that it has, if that is its firmware.
         seed: What is in its seed for cloud-init, if it has one.
+        netboot: Returns the path of what an image boots from over the network, by its name.
     """
     boot = Boot(
         kernel=None,
         disks=tuple(
-            _disk(disk, files and files.disk, own(f"disk{index}.qcow2"))
+            _disk(disk, _below(disk, files, netboot), own(f"disk{index}.qcow2"))
             for index, disk in enumerate(node.disks)
         ),
         firmware=None if firmware is None else _firmware(firmware, own),
+        network=node.boot == "network",
         cdroms=node.cdroms,
         seed=Seed(path=own(SEED), files=tuple(seed.items())) if node.cloud_init.enabled else None,
         tpm=own(TPM) if node.devices.tpm else None,
@@ -189,7 +194,7 @@ def choose_boot(
             for index, credential in enumerate(node.devices.credentials)
         ),
     )
-    if files is None or node.boot == "disk":
+    if files is None or node.boot != "kernel":
         return boot
     kernel, append = files.kernel, files.append
     if node.display != "none" or firmware is not None:
@@ -202,8 +207,17 @@ def choose_boot(
     return replace(boot, kernel=kernel, initrd=files.initrd, append=append)
 
 
-def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
-    base, kind = (image, "qcow2") if disk.source == "image" else (disk.file, disk.format)
+def _below(
+    disk: DiskPlan, files: ImageFiles | None, netboot: Callable[[str], str]
+) -> tuple[str | None, DiskFormat | None]:
+    """Return the file that a disk begins as, and its format."""
+    if disk.source == "image":
+        return files and files.disk, "qcow2"
+    return (disk.file if disk.image is None else netboot(disk.image)), disk.format
+
+
+def _disk(disk: DiskPlan, below: tuple[str | None, DiskFormat | None], own: str) -> Disk:
+    base, kind = below
     size = None if disk.size is None else disk.size * _MIB
     layer = Layer(base=base, format=kind or "raw", size=size)
     made = Disk(

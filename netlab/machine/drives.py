@@ -45,6 +45,8 @@ def disk_options(boot: Boot, pci: str) -> Options:
         pci: QEMU's name of its PCI bus.
     """
     yield from _controllers(boot, pci)
+    # A kernel that QEMU is given takes the first place itself, and so does a card with firmware.
+    ordered = boot.kernel is None and not boot.network
     counts: Counter[Bus] = Counter()
     for index, disk in enumerate(boot.disks):
         yield "-blockdev", _node(index, disk)
@@ -52,11 +54,10 @@ def disk_options(boot: Boot, pci: str) -> Options:
         counts[disk.bus] += 1
         if disk.serial is not None:
             parts.append(f"serial={escape(disk.serial)}")
-        if boot.kernel is None:
-            # A kernel that QEMU is given takes the first place itself.
+        if ordered:
             parts.append(f"bootindex={index}")
         yield "-device", ",".join(parts)
-    yield from _cdroms(boot, counts)
+    yield from _cdroms(boot, counts, ordered=ordered)
     if boot.seed is not None:
         yield from _seed(boot.seed)
 
@@ -72,14 +73,14 @@ def _controllers(boot: Boot, pci: str) -> Options:
         )
 
 
-def _cdroms(boot: Boot, counts: Counter[Bus]) -> Options:
+def _cdroms(boot: Boot, counts: Counter[Bus], *, ordered: bool) -> Options:
     """Yield the CD-ROMs, behind the disks that are counted."""
     for index, cdrom in enumerate(boot.cdroms):
         yield "-blockdev", f"driver=raw,node-name=cdrom{index},read-only=on,{_file(cdrom.file)}"
         place = _place(cdrom.bus, counts[cdrom.bus])
         counts[cdrom.bus] += 1
         kind = "scsi-cd" if cdrom.bus == "scsi" else "ide-cd"
-        order = f",bootindex={len(boot.disks) + index}" if boot.kernel is None else ""
+        order = f",bootindex={len(boot.disks) + index}" if ordered else ""
         yield "-device", f"{kind},id=cd{index},drive=cdrom{index},{place}{order}"
 
 

@@ -20,9 +20,9 @@ class ImageFacts:
     """An image as the planner sees it.
 
     Attributes:
-        arch: The architecture of its programs, as QEMU names it; None where it is to be said.
+        architectures: What it is built for, the usual one first; none where it is to be said.
         boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
-            given to QEMU), ``disk`` (there is a loader on its disk).
+            given to QEMU), ``disk`` (there is a loader on its disk), ``network``.
         buses: On which buses it finds disks.
         cloud_init: Whether cloud-init is in it; where nothing is known, it may be.
         disk: Whether its root is on a disk, over which each machine has a layer of its own.
@@ -30,10 +30,12 @@ class ImageFacts:
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
         uefi_memory: MiB more with UEFI: its firmware keeps some, and the kernel unpacks itself.
+        network_memory: MiB more from the network: the kernel as packaged and the initial RAM disk
+            are there twice for a moment.
         memory: MiB when nothing is said.
     """
 
-    arch: str | None
+    architectures: tuple[str, ...]
     boots: tuple[BootFrom, ...]
     buses: tuple[Bus, ...]
     cloud_init: bool
@@ -42,15 +44,16 @@ class ImageFacts:
     interface_memory: int
     display_memory: int
     uefi_memory: int
+    network_memory: int
     memory: int
 
 
-ARCHITECTURES = ("x86_64",)
-"""Every architecture that there is a machine for."""
+DEFAULT_IMAGE = "micro"
+"""What a node boots when nothing is said."""
 
 NO_IMAGE = ImageFacts(
-    arch=None,
-    boots=("disk",),
+    architectures=(),
+    boots=("disk", "network"),
     buses=("virtio", "scsi", "sata"),
     cloud_init=True,
     disk=False,
@@ -58,14 +61,15 @@ NO_IMAGE = ImageFacts(
     interface_memory=0,
     display_memory=0,
     uefi_memory=0,
+    network_memory=0,
     memory=512,
 )
 """What is known of a system that netlab has not built: nothing. Proxmox gives it as much memory."""
 
 IMAGES = {
     "micro": ImageFacts(
-        arch="x86_64",
-        boots=("kernel",),
+        architectures=("x86_64", "aarch64"),
+        boots=("kernel", "network"),
         buses=("virtio",),
         cloud_init=False,
         disk=False,
@@ -73,10 +77,11 @@ IMAGES = {
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        network_memory=32,
         memory=128,
     ),
     "debian": ImageFacts(
-        arch="x86_64",
+        architectures=("x86_64",),
         boots=("kernel", "disk"),
         buses=("virtio", "scsi"),
         cloud_init=True,
@@ -85,7 +90,15 @@ IMAGES = {
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        network_memory=32,
         memory=512,
     ),
 }
 """Every image that a topology may name."""
+
+
+def stored_name(image: str, arch: str) -> str:
+    """Return an image's name in the store: ``micro``, and ``micro-aarch64`` beside it."""
+    facts = IMAGES.get(image)
+    usual = facts is None or arch == facts.architectures[0]
+    return image if usual else f"{image}-{arch}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
-from netlab.plan.catalogue import MAXIMUM_DISKS, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, NO_IMAGE, ImageFacts
 from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, DiskSource
 from netlab.topology.hardware import Cdrom, Disk
 from netlab.topology.source import Mistakes, Path, quote
@@ -27,12 +28,16 @@ def plan_disks(
         root: What the file says of its root disk, and where.
         others: The other disks, and where they stand.
         mistakes: Told of what cannot be.
-        installer: Whether something else boots that can fill an empty root disk: a CD-ROM.
+        installer: Whether something else boots that can fill an empty root disk.
     """
     disks = [*_root(facts, *root, mistakes, installer=installer)]
     places = [root[1]] * len(disks)
     for index, disk in enumerate(others[0]):
         place = (*others[1], index)
+        if disk.netboot is not None:
+            disks.append(_netboot(disk, disk.netboot, place, mistakes))
+            places.append(place)
+            continue
         if disk.file is None and (disk.size is None or disk.read_only):
             message = "an empty disk that can only be read" if disk.size else "a disk of no size"
             mistakes.add(place, message, "give it size: 2 GiB, or file and format")
@@ -45,7 +50,10 @@ def plan_disks(
 def _root(
     facts: ImageFacts, root: Disk | None, place: Path, mistakes: Mistakes, *, installer: bool
 ) -> Iterator[DiskPlan]:
-    if facts.disk:
+    if root is not None and root.netboot is not None:
+        message = "what others boot from is no root disk"
+        mistakes.add((*place, "netboot"), message, "put it into disks")
+    elif facts.disk:
         root = root or Disk()
         if root.file is not None:
             message = "the image has a root disk already"
@@ -55,12 +63,22 @@ def _root(
         empty = root.file is None
         if empty and not (installer and root.size is not None and not root.read_only):
             message = "there is no image whose disk this could be"
-            hint = "give it file and format, or size and the node cdroms to install it from"
+            hint = (
+                "give it file and format, or size and the node cdroms or boot: network to fill it"
+            )
             mistakes.add(place, message, hint, key=True)
         yield _plan(root, "empty" if empty else "file")
     elif root is not None:
         message = "the image has its root in memory, and no disk"
         mistakes.add(place, message, "use disks for others", key=True)
+
+
+def _netboot(disk: Disk, image: str, place: Path, mistakes: Mistakes) -> DiskPlan:
+    known = [name for name, facts in IMAGES.items() if "network" in facts.boots]
+    if image not in known:
+        message = f"there is no image {quote(image)} that boots from the network"
+        mistakes.add((*place, "netboot"), message, f"there is {', '.join(known)}")
+    return replace(_plan(disk, "netboot"), format="raw", read_only=True, image=image)
 
 
 def plan_cdroms(
@@ -91,7 +109,7 @@ def plan_cdroms(
         if counts[bus] == MAXIMUM_DISKS[bus] + 1:
             message = f"more disks and CD-ROMs on {bus} than a machine takes"
             mistakes.add(place, message, f"it takes {MAXIMUM_DISKS[bus]}")
-        planned.append(CdromPlan(file=cdrom.file, bus=bus))
+        planned.append(CdromPlan(file=cdrom.file, bus=bus, digest=cdrom.digest))
     return tuple(planned)
 
 
@@ -105,6 +123,7 @@ def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
         serial=disk.serial,
         discard=disk.discard,
         read_only=disk.read_only,
+        digest=disk.digest,
     )
 
 

@@ -22,6 +22,10 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
         message = f"{node.name} has {interfaces} interfaces, and a machine takes"
         hint = "use VLANs on fewer interfaces, or more nodes"
         mistakes.add(node.path, f"{message} {MAXIMUM_INTERFACES}", hint)
+    network = node.settings.boot == "network"
+    if network and interfaces == 0:
+        message = f"{node.name} has no interface to boot from"
+        mistakes.add(node.settings.places["boot"], message, "give it a link or a vlan")
     facts = facts_of(node.settings.image)
     # Rounded up: a MiB is the unit that QEMU is given.
     minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
@@ -31,12 +35,15 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
     uefi = node.settings.firmware.kind == "uefi"
     if uefi:
         minimum += facts.uefi_memory
+    if network:
+        minimum += facts.network_memory
     memory = node.settings.memory
     if memory is None:
         return max(facts.memory, minimum)
     if memory < minimum:
         count = f"{interfaces} interface{'s' if interfaces != 1 else ''}"
-        what = " and ".join([count] * bool(interfaces) + ["a display"] * display + ["UEFI"] * uefi)
+        extras = {count: interfaces, "a display": display, "UEFI": uefi, "boot: network": network}
+        what = " and ".join(name for name, there in extras.items() if there)
         with_them = f" with {what}" if what else ""
         image = node.settings.image
         whose = "a machine" if image is None else f"the image {quote(image)}"

@@ -16,11 +16,11 @@ from netlab.plan.seeds import NO_SEED, CloudInitPlan
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
-BootFrom = Literal["kernel", "disk"]
-MachineType = Literal["q35", "pc"]
+BootFrom = Literal["kernel", "disk", "network"]
+MachineType = Literal["q35", "pc", "virt"]
 Bus = Literal["virtio", "scsi", "sata"]
 DiskFormat = Literal["raw", "qcow2"]
-DiskSource = Literal["image", "file", "empty"]
+DiskSource = Literal["image", "file", "empty", "netboot"]
 FirmwareKind = Literal["bios", "uefi"]
 
 
@@ -129,14 +129,18 @@ class DiskPlan:
     """A disk of a machine.
 
     Attributes:
-        source: What is on it at first: the ``image``'s disk, a ``file``'s content, or nothing.
-        file: The file of the host, or None. Never written to: a layer of the node's is above it.
+        source: What is on it at first: the ``image``'s disk, a ``file``'s content, nothing, or what
+            others need to boot an image from the network (``netboot``).
+        file: The file, of the host or an address of the net, or None. Never written to: a layer of
+            the node's is above it.
         format: What the file is, or None without one.
         size: MiB, or None for as large as what is on it.
         bus: What it hangs on.
         serial: The serial number that the guest reads, or None.
         discard: Whether the host takes back what the guest discards.
         read_only: Whether the guest may only read it; then there is no layer.
+        image: For ``netboot``: the image's name in the store.
+        digest: What has to be in the file, such as ``sha256:…``, or None.
     """
 
     source: DiskSource
@@ -147,6 +151,8 @@ class DiskPlan:
     serial: str | None
     discard: bool
     read_only: bool
+    image: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +160,14 @@ class CdromPlan:
     """A CD-ROM in a drive of a machine's.
 
     Attributes:
-        file: The file of the host with its image, which is only ever read.
+        file: The file of the host or the net with its image, which is only ever read.
         bus: What the drive hangs on.
+        digest: What has to be in the file, such as ``sha256:…``, or None.
     """
 
     file: str
     bus: Bus
+    digest: str | None = None
 
 
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
@@ -180,7 +188,8 @@ class NodePlan:
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
         firmware: What starts it.
-        boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
+        boot: What its firmware starts: the image's ``kernel``, the loader on its ``disk``, or what
+            it is given over the ``network`` of its first interface.
         disks: Its disks, the root disk first if it has one.
         machine: QEMU's machine type.
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.

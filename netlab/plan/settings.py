@@ -11,30 +11,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from netlab.plan.catalogue import ARCHITECTURES, IMAGES, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
 from netlab.plan.contents import encode, find_content
 from netlab.plan.devices import DevicesPlan, plan_devices
 from netlab.plan.disks import plan_cdroms, plan_disks
 from netlab.plan.model import (
-    BIOS,
     Accel,
     BootFrom,
     CdromPlan,
     DiskPlan,
     Display,
     FilePlan,
-    FirmwareKind,
     FirmwarePlan,
     MachineType,
     Wire,
 )
+from netlab.plan.platform import plan_platform
 from netlab.plan.seeds import CloudInitPlan, plan_cloud_init
-from netlab.topology.hardware import Firmware
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
 
-DEFAULT_IMAGE = "micro"
 DEFAULT_MTU = 1500
 """Bytes; Ethernet's."""
 
@@ -90,25 +87,29 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
             if value is not None and key != "files":
                 values[key] = value
                 places[key] = (*path, key)
+        if layer.arch is None and "arch" in layer.model_fields_set:
+            # Said to be not said: whatever is around, it is the image's.
+            values.pop("arch", None)
     place = ("nodes", pattern)
     image = _image(values.get("image"), places.get("image", place), mistakes)
     facts = facts_of(image)
+    platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
     disks = plan_disks(
         facts,
         (values.get("disk"), places.get("disk", place)),
         (values.get("disks", ()), places.get("disks", place)),
         mistakes,
-        installer=bool(values.get("cdroms")),
+        installer=bool(values.get("cdroms")) or values.get("boot") == "network",
     )
     settings = NodeSettings(
         image=image,
-        arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
-        machine=values.get("machine", "q35"),
+        arch=platform.arch,
+        machine=platform.machine,
         accel=values.get("accel", "auto"),
         cpus=values.get("cpus", 1),
         memory=values.get("memory"),
         display=values.get("display", "none"),
-        firmware=_firmware(values.get("firmware")),
+        firmware=platform.firmware,
         boot=values.get("boot", facts.boots[0]),
         disks=disks,
         cdroms=plan_cdroms(
@@ -173,9 +174,6 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
         _check_alone(settings, mistakes)
     elif settings.image in IMAGES:
         image = f"the image {quote(settings.image)}"
-        if settings.arch != facts.arch:
-            message = f"{image} is for {facts.arch}, not {quote(settings.arch)}"
-            mistakes.add(places["arch"], message)
         if settings.cloud_init.enabled and not facts.cloud_init:
             others = (name for name, other in IMAGES.items() if other.cloud_init)
             hint = f"write image: {' or '.join(others)}, or none"
@@ -183,23 +181,19 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
         if settings.boot not in facts.boots:
             others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
             hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
-            mistakes.add(places["boot"], f"{image} has no disk to boot from", hint)
+            network = settings.boot == "network"
+            what = "does not boot from the network" if network else "has no disk to boot from"
+            mistakes.add(places["boot"], f"{image} {what}", hint)
 
 
 def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     """Find what a node without an image lacks."""
     places = settings.places
-    if "arch" not in places:
-        hint = "write arch: x86_64 here, in a group or in defaults"
-        mistakes.add(places["image"], "there is no image that says the architecture", hint)
-    elif settings.arch not in ARCHITECTURES:
-        message = f"there is no machine for {quote(settings.arch)}"
-        mistakes.add(places["arch"], message, f"there is {', '.join(ARCHITECTURES)}")
     if settings.boot == "kernel":
-        hint = "write boot: disk, or name an image"
+        hint = "write boot: disk or network, or name an image"
         mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
-    if "disk" not in places and not settings.cdroms:
-        hint = "write disk: {file: …, format: raw}, or cdroms: …"
+    if "disk" not in places and not settings.cdroms and settings.boot != "network":
+        hint = "write disk: {file: …, format: raw}, or cdroms: …, or boot: network"
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
 
 
@@ -240,13 +234,6 @@ def _check_tpm(settings: NodeSettings, mistakes: Mistakes) -> None:
         message = "a TPM and a kernel that is handed to a BIOS: their tables overlap in memory"
         others = " or boot: disk" if "disk" in facts_of(settings.image).boots else ""
         mistakes.add(settings.places["tpm"], message, f"write firmware: uefi{others}")
-
-
-def _firmware(firmware: Firmware | None) -> FirmwarePlan:
-    if firmware is None:
-        return BIOS
-    kind = cast("FirmwareKind", firmware.kind)
-    return FirmwarePlan(kind=kind, code=firmware.code, vars=firmware.vars)
 
 
 def _credentials(

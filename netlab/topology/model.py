@@ -123,10 +123,17 @@ class Settings(Devices):
     )
     arch: Name | None = Field(
         default=None,
-        description="Its architecture as QEMU names it: the image's, or without one to be said.",
+        description=(
+            "Its architecture as QEMU names it: x86_64, aarch64 or riscv64. The image's when left "
+            "out, or null; without an image it has to be said."
+        ),
     )
-    machine: Annotated[str, *choice("q35", "pc")] | None = Field(
-        default=None, description="QEMU's machine type: q35 (the default) or pc, the older one."
+    machine: Annotated[str, *choice("q35", "pc", "virt")] | None = Field(
+        default=None,
+        description=(
+            "QEMU's machine type: q35 (the default) or pc, the older one; virt (the default) where "
+            "arch is not x86_64."
+        ),
     )
     accel: Annotated[str, *choice("auto", "kvm", "tcg")] | None = Field(
         default=None,
@@ -145,18 +152,19 @@ class Settings(Devices):
             "With one it has a screen, and the micro image a shell there."
         ),
     )
-    boot: Annotated[str, *choice("kernel", "disk")] | None = Field(
+    boot: Annotated[str, *choice("kernel", "disk", "network")] | None = Field(
         default=None,
         description=(
-            "What its firmware starts: kernel (the image's, handed to it) or disk (by the loader "
-            "that is on it). The image says which by default."
+            "What its firmware starts: kernel (the image's, handed to it), disk (by the loader "
+            "that is on it) or network (what another node gives it by iPXE, over its first "
+            "interface). The image says which by default."
         ),
     )
     firmware: Firmware | None = Field(
         default=None,
         description=(
-            "What starts it: bios (the default) or uefi, whatever it boots; or {code, vars}, "
-            "files of an own build. Each node has a variable store of its own."
+            "What starts it: bios (the default; x86_64 alone has one) or uefi, whatever it boots; "
+            "or {code, vars}, files of an own build. Each node has a variable store of its own."
         ),
     )
     disk: Disk | None = Field(

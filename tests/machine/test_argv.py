@@ -12,7 +12,16 @@ from netlab.machine.argv import (
     argv,
     channels,
 )
-from netlab.machine.boot import Boot, Disk, FirmwareFiles, ImageFiles, OwnFile, Seed, choose_boot
+from netlab.machine.boot import (
+    Boot,
+    Disk,
+    Firmware,
+    FirmwareFiles,
+    ImageFiles,
+    OwnFile,
+    Seed,
+    choose_boot,
+)
 from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.devices import CredentialPlan, DevicesPlan, SmbiosPlan
 from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
@@ -64,6 +73,20 @@ def test_a_router_with_two_links(
         cpus=2, interfaces=(make_interface(0, "eth1"), make_interface(1, "uplink", mtu=9000))
     )
     check_golden("router.argv", lines(argv(node, BOOT, accel="tcg", channels=channels(node))))
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "riscv64"])
+def test_another_architecture_is_another_row_of_the_table(
+    arch: str,
+    make_node: MakeNode,
+    make_interface: MakeInterface,
+    check_golden: Callable[[str, str], None],
+) -> None:
+    node = make_node(arch=arch, machine="virt", interfaces=(make_interface(0, "eth1"),))
+    firmware = Firmware(code="/code.fd", template="/vars.fd", store="/labs/r1/vars.fd")
+    boot = replace(BOOT, firmware=firmware if arch == "aarch64" else None)
+    words = argv(node, boot, accel="tcg", channels=channels(node))
+    check_golden(f"{arch}.argv", lines(words))
 
 
 def test_a_fast_node_under_kvm_with_disks(
@@ -248,7 +271,7 @@ def test_more_than_fits_is_refused_with_the_limit(
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones(make_node: MakeNode) -> None:
     node = make_node(arch="vax")
-    with pytest.raises(InputError, match=r"no machine for 'vax' \(use x86_64\)"):
+    with pytest.raises(InputError, match=r"no machine for 'vax' \(use aarch64, riscv64, x86_64\)"):
         argv(node, BOOT, accel="tcg", channels=channels(node))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from netlab.errors import InputError
-from netlab.machine.hostfiles import find_files
+from netlab.errors import InputError, MissingProgramError
+from netlab.machine.hostfiles import find_emulators, find_files
 from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan, FirmwarePlan, NodePlan
 
 
@@ -60,3 +60,16 @@ def test_every_file_that_does_not_fit_is_named_at_once(
         f"d: {tmp_path}: there is no such image of a CD-ROM",
     ]
     assert find_files([make_node(disks=(disk(plain, size=2), disk(raw, "raw")))]) == {"r1": None}
+
+
+def test_an_architecture_whose_qemu_is_missing_is_refused_with_the_package(
+    make_node: Callable[..., NodePlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu = tmp_path / "qemu-system-x86_64"
+    qemu.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    find_emulators([make_node()])
+    for arch, package in (("aarch64", "qemu-system-arm"), ("riscv64", "qemu-system-misc")):
+        with pytest.raises(MissingProgramError) as caught:
+            find_emulators([make_node(), make_node(arch=arch, machine="virt")])
+        assert package in str(caught.value.hint)

@@ -1,4 +1,4 @@
-"""Firmware, boot, disk and loader: each combination is accepted, or refused with the reason."""
+"""Firmware, boot, disk, loader and architecture: accepted, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from netlab.topology.load import loads
 SYSTEMS = {
     "no disk": "image: micro",
     "disk with loader": "image: debian",
-    "disk of its own": "image: none, arch: x86_64, disk: {file: a.raw, format: raw}",
-    "nothing": "image: none, arch: x86_64",
+    "disk of its own": "image: none, disk: {file: a.raw, format: raw}",
+    "nothing": "image: none",
 }
+# Machine types, with the architecture that each is for.
+MACHINES = {"q35": "x86_64", "pc": "x86_64", "virt": "aarch64", "virt riscv64": "riscv64"}
 NO_KERNEL = "nodes.a.boot: there is no image to take a kernel from"
 NO_ROOT = "nodes.a.image: without an image a node boots from its disk's file"
 REFUSED = {
@@ -25,8 +27,11 @@ REFUSED = {
     ("kernel", "disk of its own"): NO_KERNEL,
     ("kernel", "nothing"): NO_KERNEL,
     ("disk", "nothing"): NO_ROOT,
+    ("network", "disk with loader"): (
+        'nodes.a.boot: the image "debian" does not boot from the network'
+    ),
 }
-ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk"), ("q35", "pc"), SYSTEMS))
+ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk", "network"), MACHINES, SYSTEMS))
 
 FLASHES = [
     "driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={uefi:code}",
@@ -49,8 +54,30 @@ KERNELS = {
 
 
 def write(firmware: str, boot: str, machine: str, system: str) -> str:
-    own = f"firmware: {firmware}, boot: {boot}, machine: {machine}, {SYSTEMS[system]}"
+    kind, arch = machine.split()[0], MACHINES[machine]
+    own = f"firmware: {firmware}, boot: {boot}, machine: {kind}, arch: {arch}, {SYSTEMS[system]}"
+    own += ", interfaces: {one: {vlan: 7}, other: {vlan: 7}}"
     return f"name: a\nnodes: {{a: {{id: 1, {own}}}}}\n"
+
+
+def reason(firmware: str, boot: str, machine: str, system: str) -> str:
+    """Return why a combination is refused, or nothing."""
+    arch = MACHINES[machine]
+    built = {
+        "no disk": ("micro", ("x86_64", "aarch64")),
+        "disk with loader": ("debian", ("x86_64",)),
+    }
+    image, architectures = built.get(system, ("", (arch,)))
+    if arch not in architectures:
+        known = " and ".join(architectures)
+        return f'nodes.a.arch: the image "{image}" is for {known}, not "{arch}"'
+    if boot == "network" and arch != "x86_64":
+        return f"nodes.a.boot: a machine for {arch} does not boot from the network"
+    if firmware == "bios" and arch != "x86_64":
+        return f"nodes.a.firmware: there is no BIOS for {arch}"
+    if firmware == "uefi" and arch == "riscv64":
+        return "nodes.a.firmware: there is no UEFI firmware for riscv64"
+    return REFUSED.get((boot, system), "")
 
 
 def values(words: tuple[str, ...], option: str) -> list[str]:
@@ -58,30 +85,75 @@ def values(words: tuple[str, ...], option: str) -> list[str]:
     return [value for word, value in itertools.pairwise(words) if word == option]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if (row[1], row[3]) in REFUSED], ids=" ".join)
+@pytest.mark.parametrize("row", [row for row in ROWS if reason(*row)], ids=" ".join)
 def test_what_cannot_boot_is_refused_with_the_reason(row: tuple[str, str, str, str]) -> None:
     with pytest.raises(TopologyError) as caught:
         resolve(loads(write(*row)))
     reasons = [f"{one.path}: {one.message}" for one in caught.value.mistakes]
-    assert REFUSED[row[1], row[3]] in reasons
+    assert reason(*row) in reasons
     assert all(one.line == 2 and one.hint for one in caught.value.mistakes)
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if (row[1], row[3]) not in REFUSED], ids=" ".join
-)
+@pytest.mark.parametrize("row", [row for row in ROWS if not reason(*row)], ids=" ".join)
 def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, str]) -> None:
     firmware, boot, machine, system = row
     words = command_line(resolve(loads(write(*row))).node("a"))
     uefi = firmware == "uefi"
-    flashes = ",pflash0=firmware0,pflash1=firmware1" if uefi else ""
-    assert values(words, "-machine") == [machine + flashes]
-    disks = [] if system == "no disk" else [DISK]
+    arm, network = machine == "virt", boot == "network"
+    assert words[0] == f"qemu-system-{MACHINES[machine]}"
+    options = ",graphics=off" * (network and not uefi)
+    options += ",gic-version=max" * arm + ",pflash0=firmware0,pflash1=firmware1" * uefi
+    assert values(words, "-machine") == [machine + options]
+    disks = [DISK] * ("disk" in system and system != "no disk")
     assert values(words, "-blockdev") == FLASHES * uefi + disks
     kernel = [value for each in ("-kernel", "-initrd", "-append") for value in values(words, each)]
-    assert kernel == (KERNELS[firmware, system] if boot == "kernel" else [])
-    pci = {"q35": "pcie.0", "pc": "pci.0"}[machine]
+    expected = KERNELS[firmware, system] if boot == "kernel" else []
+    assert kernel == [
+        word.replace("micro", "micro-aarch64" if arm else "micro") for word in expected
+    ]
+    pci = "pci.0" if machine == "pc" else "pcie.0"
+    cards = [value for value in values(words, "-device") if "id=nic" in value]
+    assert ["bootindex=0" in card for card in cards] == [network, False]
+    assert ["romfile=" in card.split(",") for card in cards] == [not network, True]
     first = ",bootindex=0" if boot == "disk" else ""
     device = f"virtio-blk-pci,id=blk0,drive=disk0,bus={pci},addr=0x8,disable-legacy=on{first}"
     devices = [value for value in values(words, "-device") if "blk0" in value]
     assert devices == [device] * bool(disks)
+
+
+@pytest.mark.parametrize(
+    ("where", "arch"),
+    [
+        ("nodes: {a: {}}", "x86_64"),
+        ("nodes: {a: {arch: aarch64}}", "aarch64"),
+        ("defaults: {arch: aarch64}\nnodes: {a: {}}", "aarch64"),
+        ("groups: {arm: {arch: aarch64}}\nnodes: {a: {groups: arm}}", "aarch64"),
+        ("defaults: {arch: aarch64}\nnodes: {a: {arch: x86_64}}", "x86_64"),
+        ("defaults: {arch: aarch64}\nnodes: {a: {arch: null}}", "x86_64"),
+        ("defaults: {arch: aarch64}\nnodes: {a: {arch: }}", "x86_64"),
+        ("defaults: {arch: null}\nnodes: {a: {arch: aarch64}}", "aarch64"),
+    ],
+)
+def test_the_architecture_is_the_nearest_that_is_said_or_the_images(where: str, arch: str) -> None:
+    assert resolve(loads(f"name: a\n{where}\n")).node("a").arch == arch
+
+
+def test_an_architecture_that_nobody_says_is_asked_for_with_the_places_to_say_it() -> None:
+    with pytest.raises(TopologyError) as caught:
+        resolve(loads("name: a\nnodes: {a: {image: none, disk: {file: a.raw, format: raw}}}\n"))
+    (mistake,) = caught.value.mistakes
+    assert mistake.message == "there is no image that says the architecture"
+    assert mistake.hint == "write arch: x86_64 here, in a group or in defaults"
+
+
+def test_where_qemu_has_no_firmware_a_kernel_needs_none_and_a_disk_gets_uefi() -> None:
+    text = """\
+name: a
+defaults: {arch: aarch64}
+nodes: {kernel: {id: 1}, disk: {id: 2, image: none, disk: {file: a.raw, format: raw}}}
+"""
+    plan = resolve(loads(text))
+    assert [(node.boot, node.firmware.kind) for node in plan.nodes] == [
+        ("kernel", "bios"),
+        ("disk", "uefi"),
+    ]

@@ -99,7 +99,9 @@ def test_two_segments_are_never_one_network(lab: Lab) -> None:
 
 def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
     plan = pair()
-    plan = replace(plan, nodes=(replace(plan.nodes[0], name="a_b", memory=8),))
+    plan = replace(
+        plan, nodes=(replace(plan.nodes[0], name="a_b", memory=8, arch="aarch64", boot="network"),)
+    )
     options = ExportOptions(
         vmid=99,
         disks=(
@@ -118,6 +120,8 @@ def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
     found = "\n".join(mistakes(plan, options))
     for expected in (
         "a_b: name: 'a_b' is not possible",
+        "a_b: arch: a machine for aarch64 cannot be exported",
+        "a_b: boot: it boots from the network, and an exported machine from its disk",
         "a_b: memory.current: '8' is not possible",
         "a_b: vmid: '99' is not possible",
         "a_b: scsi31: is no disk",
