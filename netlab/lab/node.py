@@ -33,7 +33,7 @@ from netlab.plan.model import HostPlan, NodePlan
 from netlab.process import Launcher
 from netlab.scopes import open_background
 
-_CONFIGURING = "its addresses, routes, files and `run` commands are under way"
+_CONFIGURING = "its addresses, routes, files and `run` commands, or cloud-init, are under way"
 
 DIAGNOSIS = 0.2
 """Seconds that a machine gets to show a sign of life once something of it is late."""
