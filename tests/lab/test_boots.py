@@ -13,7 +13,7 @@ import trio
 from netlab import open_lab, resolve
 from netlab.errors import AgentError, InputError
 from netlab.image.bootdisk import write_configuration, write_disk
-from netlab.image.store import open_store
+from netlab.image.store import Image, open_store
 from netlab.lab.lab import Lab
 from netlab.machine.firmware import FOLDER, VARIABLES
 from netlab.plan.files import anchor
@@ -158,6 +158,7 @@ nodes:
   pc-uefi: {machine: pc, firmware: {vars: vars.fd}, disk: {file: system.raw, format: raw}}
   q35-uefi: {firmware: uefi, disk: {file: system.raw, format: raw, bus: sata}}
   silent: {agent: false, disk: {file: system.raw, format: raw, bus: sata}}
+  arm: {arch: aarch64, disk: {file: arm.raw, format: raw}}
 """
 
 
@@ -171,14 +172,16 @@ async def test_a_system_of_somebody_elses_boots_as_it_is(tmp_path: Path) -> None
         configuration=write_configuration(kernel="/kernel", initrd="/initrd", append=image.append),
         files={"kernel": image.packed_kernel, "initrd": image.initrd},
     )
+    await write_arm_disk(await store.ensure("micro-aarch64"), tmp_path / "arm.raw")
     (tmp_path / "vars.fd").write_bytes((FOLDER / VARIABLES).read_bytes())
     before = digest(system), digest(tmp_path / "vars.fd")
     plan = anchor(resolve(loads(FOREIGN)), str(tmp_path))
     async with open_lab(plan, folder=tmp_path) as lab:
         with trio.fail_after(LIMIT):
             await lab.wait_ready()
-            found = [await firmware(lab, node) for node in ("pc", "pc-uefi", "q35-uefi")]
-            assert found == ["bios", "uefi", "uefi"]
+            found = [await firmware(lab, node) for node in ("pc", "pc-uefi", "q35-uefi", "arm")]
+            assert found == ["bios", "uefi", "uefi", "uefi"]
+            assert await say(lab, "arm", "uname -m; ls /sys/block") == "aarch64\nvda"
             told = await say(
                 lab, "pc", "cat /sys/class/dmi/id/product_uuid /sys/class/net/*/address"
             )
@@ -190,6 +193,17 @@ async def test_a_system_of_somebody_elses_boots_as_it_is(tmp_path: Path) -> None
             assert await say(lab, "pc", "hostname") != "pc"
             await check_silent(lab)
     assert (digest(system), digest(tmp_path / "vars.fd")) == before
+
+
+async def write_arm_disk(image: Image, path: Path) -> None:
+    """Make a disk that UEFI's own shell starts: no loader for aarch64 has to be there."""
+    await run(("qemu-img", "create", "-q", "-f", "raw", str(path), "64M"))
+    start = path.with_suffix(".nsh")
+    start.write_text(f"kernel.efi initrd=\\initrd {image.append}\r\n")
+    await run(("mformat", "-i", str(path), "-F", "::"))
+    files = {"kernel.efi": image.kernel, "initrd": image.initrd, "startup.nsh": start}
+    for name, source in files.items():
+        await run(("mcopy", "-i", str(path), str(source), f"::{name}"))
 
 
 async def check_silent(lab: Lab) -> None:

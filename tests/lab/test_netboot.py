@@ -35,9 +35,11 @@ def test_a_node_waits_for_those_that_may_serve_it_and_for_no_others() -> None:
 LOOK = "cat /proc/cmdline; hostname; [ -d /sys/firmware/efi ] && echo uefi; ping -c1 server"
 
 # The client of the example, and one of which nothing is known, with the other firmware.
-MORE = "  client: {id: 2, memory: 149, vlans: 1, boot: network}\n" + (
-    "  uefi: {id: 3, image: none, arch: x86_64, firmware: uefi, vlans: 1, boot: network}\n"
-)
+MORE = """
+  client: {id: 2, memory: 149, vlans: 1, boot: network}
+  uefi: {id: 3, groups: unknown, machine: pc, firmware: uefi, vlans: 1, boot: network}
+groups: {unknown: {image: none, arch: x86_64}}
+"""
 
 
 @pytest.mark.machines
@@ -45,7 +47,7 @@ async def test_nodes_boot_from_another_node_by_either_firmware(tmp_path: Path) -
     example = (TOPOLOGIES / "pxe.yaml").read_text()
     lines = [line for line in example.splitlines() if not line.startswith("  client:")]
     served = tmp_path / "netboot-micro.tar"
-    plan = resolve(loads("\n".join(lines) + f"\n{MORE}"))
+    plan = resolve(loads("\n".join(lines) + MORE))
     async with open_lab(plan, folder=tmp_path) as lab:
         with pytest.raises(NotReadyError, match="or for the other nodes of its network"):
             _ = lab["client"].machine

@@ -21,6 +21,7 @@ class RefusingLauncher:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.argv: Sequence[str] = ()
 
     async def launch(
         self,
@@ -31,6 +32,7 @@ class RefusingLauncher:
     ) -> Process:
         await trio.lowlevel.checkpoint()
         self.asked += 1
+        self.argv = argv
         raise LaunchError(f"{len(argv)} words, {len(descriptors)} descriptors, {taps}: no")
 
 
@@ -56,6 +58,20 @@ async def test_without_the_device_it_is_tcg_at_once(tmp_path: Path) -> None:
     assert choice.accel == "tcg"
     assert choice.reason.startswith("there is no ")
     assert launcher.asked == 0
+
+
+async def test_what_is_tried_is_a_machine_of_the_hosts_own_architecture(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = RefusingLauncher()
+    monkeypatch.setattr("netlab.machine.accel.host_arch", lambda: "aarch64")
+    await probe(launcher, BOOT, tmp_path, device=device)
+    assert launcher.argv[0].endswith("qemu-system-aarch64")
+    assert "virt,gic-version=max" in launcher.argv
+    monkeypatch.setattr("netlab.machine.accel.host_arch", lambda: "s390x")
+    choice = await probe(launcher, BOOT, tmp_path, device=device)
+    assert choice.reason == "there is no image for s390x to try KVM with"
+    assert launcher.asked == 1
 
 
 async def test_the_answer_is_remembered_until_its_reasons_change(
