@@ -21,6 +21,7 @@ fakeroot:fakeroot
 mke2fs:e2fsprogs
 mformat:mtools
 sfdisk:fdisk
+swtpm:swtpm
 lzop:lzop
 zstd:zstd
 /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf

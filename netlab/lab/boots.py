@@ -12,6 +12,7 @@ from netlab.image.netboot import write_netboot
 from netlab.image.store import Image, Progress, Store
 from netlab.lab.events import EventLog
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
+from netlab.machine.seed import make_seed
 from netlab.plan.catalogue import stored_name
 from netlab.plan.model import NodePlan, Plan
 
@@ -54,6 +55,7 @@ async def open_boots(
                 own=lambda name: str(folder.absolute() / "nodes" / node.name / name),
                 firmware=firmware[node.name],
                 netboot=lambda name: str(paths[name].absolute()),
+                seed=make_seed(node, plan.hosts),
             )
 
         yield {node.name: boot(node) for node in plan.nodes}

@@ -23,6 +23,7 @@ from netlab.lab.access import State
 from netlab.lab.events import EventLog
 from netlab.machine.agent import Agent, GuestFile, Result
 from netlab.machine.boot import Boot
+from netlab.machine.cloudinit import wait_cloud_init
 from netlab.machine.disk import has_files, open_files
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
@@ -32,7 +33,7 @@ from netlab.plan.model import HostPlan, NodePlan
 from netlab.process import Launcher
 from netlab.scopes import open_background
 
-_CONFIGURING = "its addresses, routes, files and `run` commands are under way"
+_CONFIGURING = "its addresses, routes, files and `run` commands, or cloud-init, are under way"
 
 DIAGNOSIS = 0.2
 """Seconds that a machine gets to show a sign of life once something of it is late."""
@@ -345,6 +346,9 @@ class Node:
         life = machine.resets
         try:
             await machine.wait_ready()
+            if self.plan.cloud_init.enabled and self.plan.agent:
+                self._enter("configuring", "cloud-init is at work")
+                await wait_cloud_init(machine.agent, self.plan.name)
             if self.plan.configure:
                 self._enter("configuring", "the agent answers")
                 await apply_identity(machine.agent, self.plan, hosts)

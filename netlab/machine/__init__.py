@@ -7,12 +7,15 @@ The modules, in the order in which a machine comes to life::
     disk.py        overlays over images
     accel.py       KVM when it really works, else TCG
     machine.py     open_machine: QEMU from start to end
+    tpm.py         swtpm beside it
     qmp.py         QEMU's monitor: commands and events
     agent.py       the guest agent: programs and files in the guest
     channel.py       its wire protocol, in step after anything
     console.py     the serial console: logged, attachable
     identity.py    hostname, interfaces, addresses, routes, files, commands: pushed over the agent
     verify.py        and read back
+    seed.py        what a node is, as cloud-init reads it; pure
+    cloudinit.py     and waited for
 
     framing.py     lines out of a byte stream, bounded
     scopes.py      a nursery whose tasks serve a block

@@ -13,7 +13,7 @@ from typing import Literal
 
 from netlab.errors import InputError
 from netlab.machine.boot import Boot
-from netlab.machine.devices import device_options
+from netlab.machine.devices import device_options, tpm_options
 from netlab.machine.drives import disk_options, escape, firmware_options
 from netlab.plan.architectures import ARCHITECTURES, Architecture
 from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
@@ -53,12 +53,14 @@ class Channels:
         agent: A stream socket for the guest agent.
         console: A stream socket for the serial console.
         interfaces: A tap for each interface, in the plan's order.
+        tpm: A stream socket to its TPM, or None without one.
     """
 
     qmp: int
     agent: int
     console: int
     interfaces: tuple[int, ...]
+    tpm: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +91,13 @@ _CHASSIS: dict[MachineType, _Chassis] = {
 def channels(node: NodePlan) -> Channels:
     """Return the descriptor numbers for a node: one after the other, from 10 up."""
     first = FIRST_DESCRIPTOR + 3
+    behind = first + len(node.interfaces)
     return Channels(
         qmp=FIRST_DESCRIPTOR,
         agent=FIRST_DESCRIPTOR + 1,
         console=FIRST_DESCRIPTOR + 2,
-        interfaces=tuple(range(first, first + len(node.interfaces))),
+        interfaces=tuple(range(first, behind)),
+        tpm=behind if node.devices.tpm else None,
     )
 
 
@@ -138,6 +142,7 @@ def argv(
         ("-action", "panic=pause"),
         *_channel_devices(channels, chassis),
         *device_options(node.devices, boot, pci),
+        *tpm_options(channels.tpm),
         *_display(node.display, pci),
         *(() if boot.firmware is None else firmware_options(boot.firmware)),
         *_boot(boot),

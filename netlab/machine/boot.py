@@ -5,7 +5,7 @@ Paths are strings, so that a plan can be shown with placeholders for what is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
@@ -14,6 +14,14 @@ _MIB = 1 << 20
 
 VARIABLES = "vars.fd"
 """Name of a machine's UEFI variable store in its folder."""
+
+SEED = "seed.img"
+"""Name of the disk in its folder that cloud-init looks for."""
+
+TPM = "tpm"
+"""Name of the folder in it with what its TPM keeps."""
+
+_NOTHING: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,19 @@ class OwnFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A disk of a machine's own with files for cloud-init.
+
+    Attributes:
+        path: The disk.
+        files: What is on it, by name.
+    """
+
+    path: str
+    files: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -102,6 +123,8 @@ class Boot:
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
         network: Whether its first network card comes first of all, with firmware of its own.
         cdroms: Images of CD-ROMs in its drives, looked at when no disk starts.
+        seed: What cloud-init finds, or None.
+        tpm: The folder with what its TPM keeps, or None without one.
         credentials: What SMBIOS hands to systemd in the guest.
     """
 
@@ -112,6 +135,8 @@ class Boot:
     firmware: Firmware | None = None
     network: bool = False
     cdroms: tuple[CdromPlan, ...] = ()
+    seed: Seed | None = None
+    tpm: str | None = None
     credentials: tuple[OwnFile, ...] = ()
 
 
@@ -140,6 +165,7 @@ def choose_boot(
     *,
     own: Callable[[str], str],
     firmware: FirmwareFiles | None = None,
+    seed: Mapping[str, bytes] = _NOTHING,
     netboot: Callable[[str], str] = str,
 ) -> Boot:
     """Return what a node boots from, of what its image and the host have.
@@ -149,6 +175,7 @@ def choose_boot(
         files: Its image's, or None for a node without.
         own: Returns the path of a file of the node's own, by its name.
         firmware: The build of UEFI firmware that it has, if that is its firmware.
+        seed: What is in its seed for cloud-init, if it has one.
         netboot: Returns the path of what an image boots from over the network, by its name.
     """
     boot = Boot(
@@ -160,6 +187,8 @@ def choose_boot(
         firmware=None if firmware is None else _firmware(firmware, own),
         network=node.boot == "network",
         cdroms=node.cdroms,
+        seed=Seed(path=own(SEED), files=tuple(seed.items())) if node.cloud_init.enabled else None,
+        tpm=own(TPM) if node.devices.tpm else None,
         credentials=tuple(
             OwnFile(path=own(f"credential{index}"), content=credential.string.encode())
             for index, credential in enumerate(node.devices.credentials)

@@ -36,6 +36,14 @@ def device_options(devices: DevicesPlan, boot: Boot, pci: str) -> Iterator[tuple
         yield "-smbios", f"type=11,path={escape(credential.path)}"
 
 
+def tpm_options(descriptor: int | None) -> Iterator[tuple[str, str]]:
+    """Yield a TPM behind a socket, in the form that every system and firmware has a driver for."""
+    if descriptor is not None:
+        yield "-chardev", f"socket,id=tpm,fd={descriptor}"
+        yield "-tpmdev", "emulator,id=tpm0,chardev=tpm"
+        yield "-device", "tpm-tis,tpmdev=tpm0"
+
+
 def _smbios(smbios: SmbiosPlan) -> Iterator[tuple[str, str]]:
     said = {key: value for key, value in asdict(smbios).items() if isinstance(value, str)}
     if said:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from netlab.errors import MachineError
-from netlab.machine.boot import Boot, Layer, OwnFile
+from netlab.machine.boot import Boot, Layer, OwnFile, Seed
 from netlab.machine.firmware import open_store
 from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan
 from netlab.process import run
@@ -17,22 +18,32 @@ from netlab.process import run
 # (…), incompatible features: big-endian.
 _HEADER = struct.Struct(">4sIQ8xQ40xQ")
 _EXTERNAL_DATA = 1 << 2
+_SEED_SECTORS = 2048
+"""Sectors of a seed beside its files: a mebibyte for FAT and for what rounding takes."""
+
+_PARTITIONS = 446
 _FIRST_DESCRIPTOR = 16 * 2048
 
 
 def has_files(boot: Boot) -> bool:
     """Say whether the files of a machine's own are there, all that it needs."""
-    stores = () if boot.firmware is None else (boot.firmware.store,)
-    others = (*(disk.file for disk in boot.disks), *(file.path for file in boot.credentials))
-    return all(Path(file).exists() for file in (*others, *stores))
+    files = (
+        *(disk.file for disk in boot.disks),
+        *(file.path for file in boot.credentials),
+        *(() if boot.firmware is None else (boot.firmware.store,)),
+        *(() if boot.seed is None else (boot.seed.path,)),
+        *(() if boot.tpm is None else (boot.tpm,)),
+    )
+    return all(Path(file).exists() for file in files)
 
 
 @asynccontextmanager
 async def open_files(boot: Boot) -> AsyncGenerator[None]:
     """Give a machine the files of its own, for the block's length.
 
-    Disks that are empty or layers over others, a store of UEFI variables, credentials. What the
-    machine writes stays while it stops and starts; in the end nothing is left.
+    Disks that are empty or layers over others, a store of UEFI variables, what a TPM keeps,
+    credentials, a seed for cloud-init. What the machine writes stays while it stops and starts; in
+    the end nothing is left.
 
     Raises:
         MachineError: There is such a file already, or what it is made from is gone.
@@ -42,8 +53,13 @@ async def open_files(boot: Boot) -> AsyncGenerator[None]:
     with ExitStack() as stack:
         if boot.firmware is not None:
             stack.enter_context(open_store(boot.firmware))
+        if boot.tpm is not None:
+            stack.enter_context(_open_folder(Path(boot.tpm)))
         for file in boot.credentials:
             stack.enter_context(_open_own(file))
+        if boot.seed is not None:
+            await _make_seed(boot.seed)
+            stack.callback(Path(boot.seed.path).unlink, missing_ok=True)
         for disk in boot.disks:
             if disk.layer is not None:
                 await _make(disk.layer, Path(disk.file))
@@ -59,6 +75,33 @@ def _open_own(file: OwnFile) -> Generator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_folder(path: Path) -> Generator[None]:
+    path.mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+async def _make_seed(seed: Seed) -> None:
+    """Write the file system that cloud-init finds by its label, without being root."""
+    path = _claim(Path(seed.path))
+    try:
+        extent = sum(len(content) for _, content in seed.files)
+        sectors = str(_SEED_SECTORS + extent // 512)
+        await run(("mformat", "-i", str(path), "-C", "-T", sectors, "-v", "CIDATA", "::"))
+        for name, content in seed.files:
+            await run(("mcopy", "-i", str(path), "-", f"::{name}"), stdin=content)
+        with path.open("r+b") as file:
+            # Beside the file system, mformat writes a partition that is the whole disk.
+            file.seek(_PARTITIONS)
+            file.write(bytes(64))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 async def create_overlay(

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from netlab.machine.boot import Boot, Disk, Firmware
-from netlab.plan.model import Bus, CdromPlan
+from netlab.machine.boot import Boot, Disk, Firmware, Seed
+from netlab.plan.model import Bus
 
 SATA_SLOT = 0x05
 SCSI_SLOT = 0x06
 FIRST_DISK_SLOT = 0x08
 """PCI: virtio disks have slots of their own, the others one controller each."""
+
+SEED_TARGET = 64
+"""On scsi: behind all disks, which keep their letters."""
 
 Options = Iterator[tuple[str, str]]
 
@@ -41,14 +44,7 @@ def disk_options(boot: Boot, pci: str) -> Options:
         boot: What it boots from.
         pci: QEMU's name of its PCI bus.
     """
-    buses = {drive.bus for drive in (*boot.disks, *boot.cdroms)}
-    if "sata" in buses:
-        yield "-device", f"ahci,id=sata0,bus={pci},addr={SATA_SLOT:#x}"
-    if "scsi" in buses:
-        yield (
-            "-device",
-            f"virtio-scsi-pci,id=scsi0,bus={pci},addr={SCSI_SLOT:#x},disable-legacy=on",
-        )
+    yield from _controllers(boot, pci)
     # A kernel that QEMU is given takes the first place itself, and so does a card with firmware.
     ordered = boot.kernel is None and not boot.network
     counts: Counter[Bus] = Counter()
@@ -61,8 +57,26 @@ def disk_options(boot: Boot, pci: str) -> Options:
         if ordered:
             parts.append(f"bootindex={index}")
         yield "-device", ",".join(parts)
+    yield from _cdroms(boot, counts, ordered=ordered)
+    if boot.seed is not None:
+        yield from _seed(boot.seed)
+
+
+def _controllers(boot: Boot, pci: str) -> Options:
+    buses = {drive.bus for drive in (*boot.disks, *boot.cdroms)}
+    if "sata" in buses:
+        yield "-device", f"ahci,id=sata0,bus={pci},addr={SATA_SLOT:#x}"
+    if "scsi" in buses or boot.seed is not None:
+        yield (
+            "-device",
+            f"virtio-scsi-pci,id=scsi0,bus={pci},addr={SCSI_SLOT:#x},disable-legacy=on",
+        )
+
+
+def _cdroms(boot: Boot, counts: Counter[Bus], *, ordered: bool) -> Options:
+    """Yield the CD-ROMs, behind the disks that are counted."""
     for index, cdrom in enumerate(boot.cdroms):
-        yield "-blockdev", _image(index, cdrom)
+        yield "-blockdev", f"driver=raw,node-name=cdrom{index},read-only=on,{_file(cdrom.file)}"
         place = _place(cdrom.bus, counts[cdrom.bus])
         counts[cdrom.bus] += 1
         kind = "scsi-cd" if cdrom.bus == "scsi" else "ide-cd"
@@ -70,11 +84,14 @@ def disk_options(boot: Boot, pci: str) -> Options:
         yield "-device", f"{kind},id=cd{index},drive=cdrom{index},{place}{order}"
 
 
-def _image(index: int, cdrom: CdromPlan) -> str:
-    return (
-        f"driver=raw,node-name=cdrom{index},read-only=on,"
-        f"file.driver=file,file.filename={escape(cdrom.file)}"
-    )
+def _seed(seed: Seed) -> Options:
+    # On virtio it would have a letter among the guest's disks; every cloud image has this driver.
+    yield "-blockdev", f"driver=raw,node-name=seed0,read-only=on,{_file(seed.path)}"
+    yield "-device", f"scsi-hd,id=seed,drive=seed0,{_place('scsi', SEED_TARGET)}"
+
+
+def _file(path: str) -> str:
+    return f"file.driver=file,file.filename={escape(path)}"
 
 
 def _node(index: int, disk: Disk) -> str:

@@ -69,7 +69,7 @@ class Health:
             while True:
                 text = await self.console.wait_for_text(PANIC, since=self._since)
                 self._since = self.console.position
-                self._fail(f"the guest's kernel panicked: {text.partition('syncing: ')[2]}")
+                self.fail(f"the guest's kernel panicked: {text.partition('syncing: ')[2]}")
 
     async def reset(self) -> None:
         """Reset the machine and let it run.
@@ -105,7 +105,7 @@ class Health:
 
     async def _take(self, event: Event) -> None:
         if event.name == "GUEST_PANICKED":
-            self._fail(FATAL_STATES["guest-panicked"])
+            self.fail(FATAL_STATES["guest-panicked"])
         elif event.name == "RESET":
             self._restart()
         elif event.name == "VSERPORT_CHANGE" and event.data.get("id") == AGENT_PORT:
@@ -121,7 +121,7 @@ class Health:
             case {"status": str(state)}:
                 self.run_state = state
                 if state in FATAL_STATES:
-                    self._fail(FATAL_STATES[state])
+                    self.fail(FATAL_STATES[state])
             case _:
                 return
 
@@ -135,7 +135,8 @@ class Health:
         self._reset.set()
         self._reset = trio.Event()
 
-    def _fail(self, failure: str) -> None:
+    def fail(self, failure: str) -> None:
+        """Take note of why the guest will never be itself again, and tell who waits for it."""
         # The first reason is the cause of the others.
         if not self.failure:
             self.failure = failure

@@ -22,10 +22,15 @@ def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
     Raises:
         InputError: Files are not there, or not what they should be: a line for each.
         MissingFeatureError: UEFI firmware is needed and not installed.
+        MissingProgramError: mtools for a seed, or swtpm for a TPM, are not installed.
     """
     found: dict[str, FirmwareFiles | None] = {}
     wrong: list[str] = []
     for node in nodes:
+        if node.cloud_init.enabled:
+            find_program("mformat")
+        if node.devices.tpm:
+            find_program("swtpm")
         mistakes = [*find_disk_mistakes(node.disks), *find_cdrom_mistakes(node.cdroms)]
         try:
             found[node.name] = find_firmware(node.firmware, uefi=ARCHITECTURES[node.arch].uefi)

@@ -1,4 +1,4 @@
-"""QEMU as a process: its end, which is awaited, explained and, when it does not come, forced."""
+"""QEMU as a process, and swtpm beside it: its end is awaited, explained and, if need be, forced."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ class Life:
         name: The node's name.
         process: What the launcher started.
         folder: Where its output goes.
+        log: The file there that gets it.
         status: Its exit status once it has ended.
     """
 
     name: str
     process: Process
     folder: Path
+    log: str = "qemu.log"
     ended: trio.Event = field(default_factory=trio.Event)
     status: int | None = None
     watching: trio.CancelScope = field(default_factory=lambda: trio.CancelScope(shield=True))
@@ -74,7 +76,7 @@ class Life:
     def output_tail(self) -> str:
         """Return the last that it printed."""
         try:
-            with (self.folder / "qemu.log").open("rb") as file:
+            with (self.folder / self.log).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - OUTPUT_LIMIT))
                 return file.read().decode(errors="replace").strip()
         except OSError as error:

@@ -30,6 +30,7 @@ from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.life import Life
 from netlab.machine.qmp import QMP, open_qmp
+from netlab.machine.tpm import open_tpm
 from netlab.machine.transcript import Transcript, open_transcript
 from netlab.plan.model import NodePlan
 from netlab.process import Launcher, Process, find_program
@@ -221,20 +222,27 @@ async def open_machine(
 
     Raises:
         InputError: The node cannot be built.
-        LaunchError: QEMU did not start; the error has its command line and output.
+        LaunchError: QEMU, or its TPM, did not start; the error has the command line and output.
+        MissingProgramError: One of them is not installed.
         SandboxError: The launcher is gone.
     """
     numbers = channels(node)
     program, *arguments = argv(node, boot, accel=accel, channels=numbers)
     command = (find_program(program), *arguments)
-    async with open_background() as nursery:
-        streams, process = await _launch(node, command, numbers, launcher, folder)
+    async with (
+        open_tpm(node.name, boot.tpm, launcher, folder) as tpm,
+        open_background() as nursery,
+    ):
+        given = _Theirs(numbers=numbers, tpm=tpm.end if tpm else None)
+        streams, process = await _launch(node, command, given, launcher, folder)
         life = Life(name=node.name, process=process, folder=folder)
         nursery.start_soon(life.watch)
         try:
             async with _open_health(life, streams) as health:
                 nursery.start_soon(health.watch_events)
                 nursery.start_soon(health.watch_console)
+                if tpm is not None:
+                    nursery.start_soon(tpm.watch, life, health)
                 try:
                     yield Machine(node, life, health)
                 finally:
@@ -270,9 +278,18 @@ class _Streams:
     console: trio.SocketStream
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Theirs:
+    """QEMU's numbers of its descriptors, and its end of what was there before it."""
+
+    numbers: Channels
+    tpm: socket.socket | None
+
+
 async def _launch(
-    node: NodePlan, command: tuple[str, ...], numbers: Channels, launcher: Launcher, folder: Path
+    node: NodePlan, command: tuple[str, ...], given: _Theirs, launcher: Launcher, folder: Path
 ) -> tuple[_Streams, Process]:
+    numbers = given.numbers
     taps = {
         number: interface.tap
         for number, interface in zip(numbers.interfaces, node.interfaces, strict=True)
@@ -288,6 +305,8 @@ async def _launch(
             ends.append(trio.SocketStream(trio.socket.from_stdlib_socket(mine)))
         log = theirs.enter_context(log_path.open("ab", buffering=0))
         descriptors[1] = descriptors[2] = log.fileno()
+        if given.tpm is not None and numbers.tpm is not None:
+            descriptors[numbers.tpm] = theirs.enter_context(given.tpm).fileno()
         process = await launcher.launch(command, descriptors=descriptors, taps=taps)
         ours.pop_all()
     qmp, agent, console = ends

@@ -45,6 +45,7 @@ class Architecture:
         console: The kernel's name of the first serial port.
         screen: Whether its machines can have a screen and a keyboard.
         vmgenid: Whether they can have a VM generation id.
+        tpm: Whether they can have a TPM.
         smbios: Under which firmware their guests see what SMBIOS says.
         bios: Whether QEMU brings firmware that starts a disk.
         network: Whether QEMU's network cards bring firmware that boots from the network (iPXE).
@@ -61,6 +62,7 @@ class Architecture:
     console: str
     screen: bool
     vmgenid: bool
+    tpm: bool
     smbios: tuple[FirmwareKind, ...]
     bios: bool
     network: bool
@@ -96,6 +98,7 @@ ARCHITECTURES = {
         console="ttyS0",
         screen=True,
         vmgenid=True,
+        tpm=True,
         smbios=("bios", "uefi"),
         bios=True,
         network=True,
@@ -113,6 +116,7 @@ ARCHITECTURES = {
         console="ttyAMA0",
         screen=False,
         vmgenid=False,
+        tpm=False,
         smbios=("uefi",),
         bios=False,
         network=False,
@@ -128,6 +132,7 @@ ARCHITECTURES = {
         console="ttyS0",
         screen=False,
         vmgenid=False,
+        tpm=False,
         smbios=(),
         bios=False,
         network=False,

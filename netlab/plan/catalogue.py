@@ -24,6 +24,7 @@ class ImageFacts:
         boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
             given to QEMU), ``disk`` (there is a loader on its disk), ``network``.
         buses: On which buses it finds disks.
+        cloud_init: Whether cloud-init is in it; where nothing is known, it may be.
         disk: Whether its root is on a disk, over which each machine has a layer of its own.
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
@@ -37,6 +38,7 @@ class ImageFacts:
     architectures: tuple[str, ...]
     boots: tuple[BootFrom, ...]
     buses: tuple[Bus, ...]
+    cloud_init: bool
     disk: bool
     minimum_memory: int
     interface_memory: int
@@ -53,6 +55,7 @@ NO_IMAGE = ImageFacts(
     architectures=(),
     boots=("disk", "network"),
     buses=("virtio", "scsi", "sata"),
+    cloud_init=True,
     disk=False,
     minimum_memory=1,
     interface_memory=0,
@@ -68,6 +71,7 @@ IMAGES = {
         architectures=("x86_64", "aarch64"),
         boots=("kernel", "network"),
         buses=("virtio",),
+        cloud_init=False,
         disk=False,
         minimum_memory=116,
         interface_memory=512,
@@ -80,6 +84,7 @@ IMAGES = {
         architectures=("x86_64",),
         boots=("kernel", "disk"),
         buses=("virtio", "scsi"),
+        cloud_init=True,
         disk=True,
         minimum_memory=256,
         interface_memory=512,

@@ -66,6 +66,7 @@ class DevicesPlan:
         vmgenid: Its VM generation id, or None.
         smbios: What its firmware says of it.
         credentials: For systemd in the guest, by name.
+        tpm: Whether it has a TPM 2.0.
         qemu_args: Arguments for QEMU behind all others, which netlab does not know.
     """
 
@@ -74,6 +75,7 @@ class DevicesPlan:
     vmgenid: str | None = None
     smbios: SmbiosPlan = SmbiosPlan()
     credentials: tuple[CredentialPlan, ...] = ()
+    tpm: bool = False
     qemu_args: tuple[str, ...] = ()
 
 
@@ -110,6 +112,7 @@ def plan_devices(
         vmgenid=_GENERATIONS.get(said := values.get("vmgenid", False), said),
         smbios=_smbios(values.get("smbios")),
         credentials=planned,
+        tpm=values.get("tpm", False),
         qemu_args=values.get("qemu_args", ()),
     )
 

@@ -179,5 +179,7 @@ def _extent(node: PlannedNode) -> _Extent:
         + sum(len(interface.addresses) for interface in own),
         text=sum(len(file.content) for file in settings.files)
         + sum(map(len, (*settings.run, *settings.devices.qemu_args)))
-        + sum(len(one.content) for one in settings.devices.credentials),
+        + sum(len(one.content) for one in settings.devices.credentials)
+        + len(settings.cloud_init.user_data or "")
+        + len(settings.cloud_init.network_config or ""),
     )

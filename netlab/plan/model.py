@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netlab.plan.devices import PLAIN, DevicesPlan
+from netlab.plan.seeds import NO_SEED, CloudInitPlan
 
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
@@ -195,6 +196,7 @@ class NodePlan:
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
             what others are told of it.
         cdroms: Images of CD-ROMs in its drives.
+        cloud_init: What cloud-init finds in its seed, if it has one.
         devices: What else it has.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
@@ -228,6 +230,7 @@ class NodePlan:
     agent: bool = True
     configure: bool = True
     cdroms: tuple[CdromPlan, ...] = ()
+    cloud_init: CloudInitPlan = NO_SEED
     devices: DevicesPlan = PLAIN
 
 

@@ -107,6 +107,8 @@ def _check_parts(
     if values.get("vmgenid", False) is not False and not row.vmgenid:
         message = f"a machine for {arch} has no generation id"
         mistakes.add(places["vmgenid"], message, "leave vmgenid out")
+    if values.get("tpm") and not row.tpm:
+        mistakes.add(places["tpm"], f"a machine for {arch} has no TPM", "leave tpm out")
     for key in ("smbios", "credentials"):
         if values.get(key) and firmware.kind not in row.smbios:
             hint = f"write firmware: {row.smbios[0]}" if row.smbios else f"leave {key} out"

@@ -142,6 +142,7 @@ def _node(
         boot=settings.boot,
         disks=settings.disks,
         cdroms=settings.cdroms,
+        cloud_init=settings.cloud_init,
         machine=settings.machine,
         agent=settings.agent,
         configure=settings.configure,

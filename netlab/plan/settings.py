@@ -27,6 +27,7 @@ from netlab.plan.model import (
     Wire,
 )
 from netlab.plan.platform import plan_platform
+from netlab.plan.seeds import CloudInitPlan, plan_cloud_init
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
@@ -55,6 +56,7 @@ class NodeSettings:
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
     cdroms: tuple[CdromPlan, ...]
+    cloud_init: CloudInitPlan
     devices: DevicesPlan
     wire: Wire
     mtu: int
@@ -113,6 +115,9 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         cdroms=plan_cdroms(
             facts, (values.get("cdroms", ()), places.get("cdroms", place)), disks, mistakes
         ),
+        cloud_init=plan_cloud_init(
+            values.get("cloud_init"), places.get("cloud_init", place), topology, mistakes
+        ),
         devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
         wire=values.get("wire", "exact"),
         mtu=values.get("mtu", DEFAULT_MTU),
@@ -127,6 +132,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     )
     _check_image(settings, mistakes)
     _check_guest(settings, mistakes)
+    _check_tpm(settings, mistakes)
     return settings
 
 
@@ -168,6 +174,10 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
         _check_alone(settings, mistakes)
     elif settings.image in IMAGES:
         image = f"the image {quote(settings.image)}"
+        if settings.cloud_init.enabled and not facts.cloud_init:
+            others = (name for name, other in IMAGES.items() if other.cloud_init)
+            hint = f"write image: {' or '.join(others)}, or none"
+            mistakes.add(places["cloud_init"], f"{image} has no cloud-init", hint)
         if settings.boot not in facts.boots:
             others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
             hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
@@ -194,11 +204,36 @@ def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:
         mistakes.add(settings.places["configure"], message, "leave it out, or agent: true")
     if settings.configure:
         return
+    if settings.cloud_init.enabled:
+        _check_routes(settings, mistakes)
+        return
     given = {"files": settings.files, "run": settings.run, "routes": settings.routes}
     for key in (key for key, value in given.items() if value):
         message = f"netlab does not configure this guest, and gives it no {key}"
         place = settings.places.get(key, settings.places.get("configure", ()))
         mistakes.add(place or settings.places["agent"], message, "leave one of the two out")
+
+
+def _check_routes(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Find routes that cloud-init has no word for."""
+    place = settings.places.get("routes", ())
+    for index, route in enumerate(settings.routes):
+        if route.via is None:
+            hint = "write it into cloud_init.network_config, or leave out configure: false"
+            mistakes.add((*place, index), "cloud-init sets no route without a gateway", hint)
+
+
+def _check_tpm(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Refuse a TPM where the tables of the BIOS would be lost.
+
+    With a TPM's log among them they begin 192 KiB below the end of memory, and QEMU puts an initial
+    RAM disk up to 160 KiB below it (hw/i386/x86.c, pc_q35.c; seen with QEMU 7.2 and SeaBIOS 1.16).
+    """
+    bios = settings.firmware.kind == "bios"
+    if settings.devices.tpm and bios and settings.boot == "kernel" and settings.image is not None:
+        message = "a TPM and a kernel that is handed to a BIOS: their tables overlap in memory"
+        others = " or boot: disk" if "disk" in facts_of(settings.image).boots else ""
+        mistakes.add(settings.places["tpm"], message, f"write firmware: uefi{others}")
 
 
 def _credentials(

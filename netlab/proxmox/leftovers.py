@@ -12,6 +12,10 @@ def left_out(node: NodePlan) -> Iterator[str]:
     devices = node.devices
     if node.cdroms:
         yield f"{node.name}: cdroms are left out: upload the images there, and give it a drive"
+    if node.cloud_init.enabled:
+        yield f"{node.name}: the seed of cloud_init is left out: Proxmox makes seeds of its own"
+    if devices.tpm:
+        yield f"{node.name}: what its TPM keeps is left out: give it a new one there (tpmstate0)"
     if devices.qemu_args:
         yield f"{node.name}: qemu_args are left out: on Proxmox root alone may set args"
     if devices.smbios.oem_strings:

@@ -10,6 +10,7 @@ planner's mistakes have them too::
     model.py      what may be written, with a description on every field
     links.py      the part of it that joins nodes
     devices.py    the part of it that says what else a machine has
+    cloudinit.py  the part of it that says what cloud-init finds
     checks.py     the part of it that says what has to be true
     scalars.py    the types of single values: text in, typed value out
     ranges.py     r[1-6]

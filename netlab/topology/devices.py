@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from netlab.topology.cloudinit import CloudInit
 from netlab.topology.contents import Content
 from netlab.topology.forms import Entries, Several
 from netlab.topology.hardware import Cdrom
@@ -117,6 +118,10 @@ class Devices(Model):
         default=None,
         description="Whether it has a source of random numbers (virtio-rng): true by default.",
     )
+    tpm: Flag | None = Field(
+        default=None,
+        description="Whether it has a TPM 2.0, by swtpm on the host: false by default.",
+    )
     vmgenid: Generation | None = Field(
         default=None,
         description=(
@@ -132,6 +137,13 @@ class Devices(Model):
         description=(
             "Credentials for systemd in the guest (SMBIOS) by name: text, or {from}. No command "
             "line has them."
+        ),
+    )
+    cloud_init: CloudInit | None = Field(
+        default=None,
+        description=(
+            "A seed for cloud-init in its guest: true, or users, keys and more. What netlab does "
+            "not configure (configure: false), cloud-init does by it."
         ),
     )
     qemu_args: Annotated[tuple[Argument, ...], Several()] | None = Field(

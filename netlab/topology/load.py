@@ -239,3 +239,7 @@ def _files(topology: Topology) -> Iterator[tuple[Path, Content]]:
             yield (*owner, "files", path), file
         for name, credential in (settings.credentials or {}).items():
             yield (*owner, "credentials", name), credential
+        for key in ("user_data", "network_config"):
+            content: Content | None = getattr(settings.cloud_init, key, None)
+            if content is not None:
+                yield (*owner, "cloud_init", key), content

@@ -19,11 +19,13 @@ from netlab.machine.boot import (
     FirmwareFiles,
     ImageFiles,
     OwnFile,
+    Seed,
     choose_boot,
 )
 from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.devices import CredentialPlan, DevicesPlan, SmbiosPlan
 from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
+from netlab.plan.seeds import CloudInitPlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
@@ -190,6 +192,7 @@ DEVICES = DevicesPlan(
     vmgenid="78fa612e-42a1-5e99-b558-4d22482faab7",
     smbios=SmbiosPlan(manufacturer="Acme, Inc.", serial="s", oem_strings=("a=b,c",)),
     credentials=(CredentialPlan(name="secret", content="aHVudGVyMg=="),),
+    tpm=True,
     qemu_args=("-global", "virtio-net-pci.speed=1000"),
 )
 
@@ -202,6 +205,17 @@ def test_a_node_with_a_model_an_identity_and_secrets_which_are_in_files(
     check_golden("devices.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
     content = b"io.systemd.credential.binary:secret=aHVudGVyMg=="
     assert boot.credentials == (OwnFile(path="/labs/a,b/credential0", content=content),)
+
+
+def test_a_seed_is_where_it_changes_no_disk_s_letter(make_node: MakeNode) -> None:
+    scsi = (replace(ROOT, source="empty", size=10, bus="scsi"),) * MAXIMUM_DISKS["scsi"]
+    node = make_node(cloud_init=CloudInitPlan(enabled=True), disks=scsi)
+    boot = choose_boot(node, IMAGE, own=own, seed={"user-data": b"x"})
+    assert boot.seed == Seed(path="/labs/r1/seed.img", files=(("user-data", b"x"),))
+    words = argv(node, boot, accel="tcg", channels=channels(node))
+    drives = [word for word in words if word.startswith("scsi-hd")]
+    assert drives[-1] == "scsi-hd,id=seed,drive=seed0,bus=scsi0.0,channel=0,scsi-id=64,lun=0"
+    assert choose_boot(make_node(), IMAGE, own=own, seed={"user-data": b"x"}).seed is None
 
 
 def test_the_cpu_of_the_host_is_refused_where_it_is_emulated(make_node: MakeNode) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from netlab.errors import MachineError, ProgramError
-from netlab.machine.disk import create_overlay
+from netlab.machine.boot import Boot, Seed
+from netlab.machine.disk import create_overlay, has_files, open_files
 from netlab.process import run
 
 
@@ -56,3 +57,31 @@ async def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="qemu-img exited"):
         await create_overlay(base, tmp_path / "o", base_format="qcow2")
     assert names(tmp_path) == [base.name]
+
+
+async def test_a_seed_is_a_file_system_that_cloud_init_knows_by_its_label(tmp_path: Path) -> None:
+    large = b"x" * 3_000_000
+    files = (("user-data", large), ("meta-data", b"{}"), ("network-config", b""))
+    boot = Boot(kernel=None, seed=Seed(path=str(tmp_path / "seed.img"), files=files))
+    assert not has_files(boot)
+    async with open_files(boot):
+        assert has_files(boot)
+        path = tmp_path / "seed.img"
+        assert path.stat().st_mode & 0o777 == 0o600
+        facts = (await run(["mdir", "-i", str(path), "-b", "::"])).stdout.decode().split()
+        assert facts == ["::/user-data", "::/meta-data", "::/network-config"]
+        assert (await run(["mtype", "-i", str(path), "::user-data"])).stdout == large
+        # What blkid(8) tells of it.
+        assert b"CIDATA" in path.read_bytes()[:65536]
+        assert path.stat().st_size < len(large) + (2 << 20)
+    assert names(tmp_path) == []
+
+
+async def test_a_seed_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
+    boot = Boot(
+        kernel=None, seed=Seed(path=str(tmp_path / "seed.img"), files=(("no/folder", b"x"),))
+    )
+    with pytest.raises(ProgramError):
+        async with open_files(boot):
+            pass
+    assert names(tmp_path) == []

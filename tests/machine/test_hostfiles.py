@@ -8,7 +8,9 @@ import pytest
 
 from netlab.errors import InputError, MissingProgramError
 from netlab.machine.hostfiles import find_emulators, find_files
+from netlab.plan.devices import DevicesPlan
 from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan, FirmwarePlan, NodePlan
+from netlab.plan.seeds import CloudInitPlan
 
 
 def disk(file: Path | None, kind: DiskFormat = "qcow2", size: int | None = None) -> DiskPlan:
@@ -73,3 +75,13 @@ def test_an_architecture_whose_qemu_is_missing_is_refused_with_the_package(
         with pytest.raises(MissingProgramError) as caught:
             find_emulators([make_node(), make_node(arch=arch, machine="virt")])
         assert package in str(caught.value.hint)
+
+
+def test_a_program_that_a_node_needs_and_the_host_lacks_is_named_before_anything_starts(
+    make_node: Callable[..., NodePlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingProgramError, match=r"swtpm is not installed .*swtpm\)"):
+        find_files([make_node(devices=DevicesPlan(tpm=True))])
+    with pytest.raises(MissingProgramError, match=r"mformat is not installed .*mtools\)"):
+        find_files([make_node(cloud_init=CloudInitPlan(enabled=True))])

@@ -221,6 +221,9 @@ nodes:
     id: 1
     image: debian
     cdroms: x.iso
+    cloud_init: true
+    tpm: true
+    firmware: uefi
     cpu: Haswell,aes=on,-pcid
     rng: false
     vmgenid: 78fa612e-42a1-5e99-b558-4d22482faab7
@@ -239,6 +242,8 @@ nodes:
     words = [line.partition(" ")[2].partition(":")[0] for line in left_out(plan.node("a"))]
     assert words == [
         "cdroms are left out",
+        "the seed of cloud_init is left out",
+        "what its TPM keeps is left out",
         "qemu_args are left out",
         "smbios.oem_strings are left out",
         "credentials are left out",

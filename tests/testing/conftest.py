@@ -27,9 +27,9 @@ def live(node: NodeDriver) -> Node:
 
 
 @asynccontextmanager
-async def open_driver(text: str = PAIR) -> AsyncGenerator[LabDriver]:
+async def open_driver(text: str = PAIR, *, limit: float = LIMIT) -> AsyncGenerator[LabDriver]:
     """Open a lab that is up and ready."""
     async with open_lab(resolve(loads(text))) as lab:
-        driver = LabDriver(lab, timeout=LIMIT)
+        driver = LabDriver(lab, timeout=limit)
         await driver.wait_ready()
         yield driver

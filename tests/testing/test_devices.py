@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from netlab.errors import GuestError, MachineError
+from netlab.machine.cloudinit import wait_cloud_init
 from netlab.testing import LabDriver, NodeDriver
 from tests.testing.compactdisc import make_disc
 from tests.testing.conftest import live, open_driver
@@ -27,6 +32,7 @@ nodes:
     credentials: {{large: {SECRET}, hint: "a\\nb"}}
     qemu_args: [-fw_cfg, "name=opt/netlab,string=odd"]
   plain: {{id: 2, rng: false}}
+  trusted: {{id: 5, tpm: true, firmware: uefi}}
   installer:
     id: 3
     image: none
@@ -57,6 +63,8 @@ async def test_a_guest_finds_the_devices_that_its_node_has(tmp_path: Path) -> No
         await check_identity(odd)
         await check_secrets(odd)
         await check_what_is_not_there(plain)
+        await check_the_wait_for_cloud_init(plain)
+        await check_tpm(lab["trusted"])
         await check_a_restart(lab)
 
 
@@ -95,6 +103,24 @@ async def check_what_is_not_there(node: NodeDriver) -> None:
     await node.fail("ls /sys/firmware/dmi/entries/11-0")
 
 
+async def check_the_wait_for_cloud_init(node: NodeDriver) -> None:
+    """A program of its name says what it would: only one answer is good."""
+    agent = live(node).machine.agent
+    with pytest.raises(GuestError, match="plain: its guest has no cloud-init"):
+        await wait_cloud_init(agent, "plain")
+    await node.succeed("mkdir -p /usr/local/bin && cd /usr/local/bin && chmod 755 .")
+    for answer, status in (("disabled", 0), ("error", 1), ("done", 2), ("done", 0)):
+        program = f"#!/bin/sh\necho; echo status: {answer}; echo detail: x; exit {status}\n"
+        await agent.write_file("/usr/local/bin/cloud-init", program.encode())
+        await node.succeed("chmod 755 /usr/local/bin/cloud-init")
+        if answer == "done":
+            await wait_cloud_init(agent, "plain")
+            continue
+        with pytest.raises(GuestError, match=f"says .status: {answer}.") as caught:
+            await wait_cloud_init(agent, "plain")
+        assert "detail: x" in (caught.value.evidence or "")
+
+
 async def check_a_restart(lab: LabDriver) -> None:
     node = lab["odd"]
     folder = live(node).machine.folder
@@ -102,3 +128,36 @@ async def check_a_restart(lab: LabDriver) -> None:
     await node.start()
     assert await node.succeed("cat /sys/class/dmi/id/product_serial") == "A-17\n"
     assert len(list(folder.glob("credential*"))) == 2
+
+
+async def check_tpm(node: NodeDriver) -> None:
+    """It keeps what it has measured no longer than it should, and its death is told."""
+    read = "cat /sys/class/tpm/tpm0/tpm_version_major"
+    assert await node.succeed(read) == "2\n"
+    # The firmware has measured itself into it.
+    assert int(await node.succeed("cat /sys/class/tpm/tpm0/pcr-sha256/0"), 16)
+    machine = live(node).machine
+    state = machine.folder / "tpm"
+    assert state.stat().st_mode & 0o777 == 0o700
+    kept = (state / "tpm2-00.permall").read_bytes()
+    await node.shutdown()
+    await node.start()
+    assert await node.succeed(read) == "2\n"
+    # The seeds of its keys are as they were made at first.
+    assert (state / "tpm2-00.permall").read_bytes()[:256] == kept[:256]
+    [process] = find_swtpm(state)
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(
+        MachineError, match=r"trusted: its TPM is gone \(swtpm ended with status -9"
+    ):
+        await node.wait_until_fails("true")
+
+
+def find_swtpm(state: Path) -> list[int]:
+    """Return the process ids of the swtpm whose state is there."""
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"dir={state},".encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found

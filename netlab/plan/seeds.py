@@ -1,0 +1,97 @@
+"""What cloud-init finds in a node's seed, beside what follows from the node itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netlab.plan.contents import find_content
+from netlab.topology.cloudinit import CloudInit
+from netlab.topology.contents import Content
+from netlab.topology.model import Topology
+from netlab.topology.source import Mistakes, Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPlan:
+    """A user that cloud-init makes.
+
+    Attributes:
+        name: The login name.
+        ssh_authorized_keys: Lines of ``authorized_keys``.
+        groups: Beside the user's own one.
+        sudo: Whether the user may do all as root.
+        shell: The login shell.
+        hashed_passwd: crypt(5), or None: no password logs in.
+    """
+
+    name: str
+    ssh_authorized_keys: tuple[str, ...]
+    groups: tuple[str, ...]
+    sudo: bool
+    shell: str
+    hashed_passwd: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudInitPlan:
+    """A seed for cloud-init.
+
+    Attributes:
+        enabled: Whether there is one.
+        users: Beside the system's default user.
+        ssh_authorized_keys: Those of the default user.
+        user_data: More user-data, or None.
+        network_config: Instead of the one that follows from the interfaces, or None.
+    """
+
+    enabled: bool = False
+    users: tuple[UserPlan, ...] = ()
+    ssh_authorized_keys: tuple[str, ...] = ()
+    user_data: str | None = None
+    network_config: str | None = None
+
+
+NO_SEED = CloudInitPlan()
+
+
+def plan_cloud_init(
+    said: CloudInit | None, place: Path, topology: Topology, mistakes: Mistakes
+) -> CloudInitPlan:
+    """Return what is in a node's seed.
+
+    Args:
+        said: What the topology says, or None.
+        place: Where.
+        topology: The whole, with the files that it names.
+        mistakes: Told of files that are no text.
+    """
+    if said is None or not said.enabled:
+        return NO_SEED
+
+    def read(key: str, content: Content | None) -> str | None:
+        if content is None:
+            return None
+        data = find_content(content, (*place, key), topology, mistakes)
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            mistakes.add((*place, key, "from"), "the file is not text in UTF-8")
+            return ""
+
+    return CloudInitPlan(
+        enabled=True,
+        users=tuple(
+            UserPlan(
+                name=name,
+                ssh_authorized_keys=user.ssh_authorized_keys,
+                groups=user.groups,
+                sudo=user.sudo,
+                shell=user.shell,
+                hashed_passwd=user.hashed_passwd,
+            )
+            for name, user in said.users.items()
+        ),
+        ssh_authorized_keys=said.ssh_authorized_keys,
+        user_data=read("user_data", said.user_data),
+        network_config=read("network_config", said.network_config),
+    )
