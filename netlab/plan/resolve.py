@@ -66,7 +66,11 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
         nodes=planned,
         segments=tuple(_segment(name, segment) for segment in segments),
         hosts=tuple(_host(node, addressing) for node in planned),
-        warnings=(*_missing_ids(nodes.values()), *warnings),
+        warnings=(
+            *(one.text for one in topology.warnings),
+            *_missing_ids(nodes.values()),
+            *warnings,
+        ),
     )
 
 

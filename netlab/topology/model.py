@@ -322,6 +322,7 @@ class Topology(Model):
 
     _source: Source = PrivateAttr(default_factory=Source)
     _mistakes: tuple[Mistake, ...] = PrivateAttr(default=())
+    _warnings: tuple[Mistake, ...] = PrivateAttr(default=())
 
     @property
     def source(self) -> Source:
@@ -343,6 +344,17 @@ class Topology(Model):
         """Return the same topology, of which this is known to be wrong."""
         copy = self.model_copy()
         copy._mistakes = mistakes  # noqa: SLF001 (a copy of ourselves)
+        return copy
+
+    @property
+    def warnings(self) -> tuple[Mistake, ...]:
+        """What its author should write otherwise, though it is understood."""
+        return self._warnings
+
+    def with_warnings(self, warnings: tuple[Mistake, ...]) -> Topology:
+        """Return the same topology, of which this is to be said."""
+        copy = self.model_copy()
+        copy._warnings = warnings  # noqa: SLF001 (a copy of ourselves)
         return copy
 
     def without_links(self, numbers: Container[int]) -> Topology:
