@@ -12,6 +12,9 @@ from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
 
 _MIB = 1 << 20
 
+TMPFS_ROOT = "netlab_root=tmpfs"
+"""Tells the micro image, on the kernel's command line, that its root shall be a tmpfs."""
+
 VARIABLES = "vars.fd"
 """Name of a machine's UEFI variable store in its folder."""
 
@@ -146,6 +149,8 @@ def choose_boot(
     if files is None or node.boot == "disk":
         return boot
     kernel, append = files.kernel, files.append
+    if node.tmpfs_root:
+        append = f"{append} {TMPFS_ROOT}"
     if node.display != "none" or firmware is not None:
         # Looking for a place by chance takes time, and in little memory it complains on the screen
         # that there is none.

@@ -29,6 +29,7 @@ class ImageFacts:
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
         uefi_memory: MiB more with UEFI: its firmware keeps some, and the kernel unpacks itself.
+        tmpfs_memory: MiB more with a root on tmpfs: it is copied there.
         memory: MiB when nothing is said.
     """
 
@@ -40,6 +41,7 @@ class ImageFacts:
     interface_memory: int
     display_memory: int
     uefi_memory: int
+    tmpfs_memory: int
     memory: int
 
 
@@ -55,6 +57,7 @@ NO_IMAGE = ImageFacts(
     interface_memory=0,
     display_memory=0,
     uefi_memory=0,
+    tmpfs_memory=0,
     memory=512,
 )
 """What is known of a system that netlab has not built: nothing. Proxmox gives it as much memory."""
@@ -69,6 +72,7 @@ IMAGES = {
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        tmpfs_memory=16,
         memory=128,
     ),
     "debian": ImageFacts(
@@ -80,6 +84,7 @@ IMAGES = {
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        tmpfs_memory=0,
         memory=512,
     ),
 }

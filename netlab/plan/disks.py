@@ -8,7 +8,7 @@ from typing import cast
 
 from netlab.plan.catalogue import MAXIMUM_DISKS, NO_IMAGE, ImageFacts
 from netlab.plan.model import Bus, DiskFormat, DiskPlan, DiskSource
-from netlab.topology.hardware import Disk
+from netlab.topology.hardware import NO_DISK, Disk
 from netlab.topology.source import Mistakes, Path, quote
 
 
@@ -42,7 +42,9 @@ def plan_disks(
 def _root(
     facts: ImageFacts, root: Disk | None, place: Path, mistakes: Mistakes
 ) -> Iterator[DiskPlan]:
-    if facts.disk:
+    if root is NO_DISK:
+        _check_none(facts, place, mistakes)
+    elif facts.disk:
         root = root or Disk()
         if root.file is not None:
             message = "the image has a root disk already"
@@ -56,6 +58,16 @@ def _root(
     elif root is not None:
         message = "the image has its root in memory, and no disk"
         mistakes.add(place, message, "use disks for others", key=True)
+
+
+def _check_none(facts: ImageFacts, place: Path, mistakes: Mistakes) -> None:
+    """Find whose root cannot be in memory."""
+    if facts is NO_IMAGE:
+        message = "without an image a node boots from its disk's file"
+        mistakes.add(place, message, "write disk: {file: …, format: raw}", key=True)
+    elif facts.disk:
+        message = "the image has its root file system on its disk, and not in memory"
+        mistakes.add(place, message, "leave disk out: what is written goes with the lab", key=True)
 
 
 def _plan(disk: Disk, source: DiskSource) -> DiskPlan:

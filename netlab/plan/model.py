@@ -166,6 +166,7 @@ class NodePlan:
         firmware: What starts it.
         boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
         disks: Its disks, the root disk first if it has one.
+        tmpfs_root: Whether its root is to be a tmpfs, as it shall have no root disk.
         machine: QEMU's machine type.
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
@@ -198,6 +199,7 @@ class NodePlan:
     firmware: FirmwarePlan = BIOS
     boot: BootFrom = "kernel"
     disks: tuple[DiskPlan, ...] = ()
+    tmpfs_root: bool = False
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True

@@ -141,6 +141,7 @@ def _node(
         firmware=settings.firmware,
         boot=settings.boot,
         disks=settings.disks,
+        tmpfs_root=settings.tmpfs_root,
         machine=settings.machine,
         agent=settings.agent,
         configure=settings.configure,

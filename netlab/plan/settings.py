@@ -25,7 +25,7 @@ from netlab.plan.model import (
     MachineType,
     Wire,
 )
-from netlab.topology.hardware import Firmware
+from netlab.topology.hardware import NO_DISK, Firmware
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
@@ -33,6 +33,22 @@ from netlab.topology.source import Mistakes, Path, quote
 DEFAULT_IMAGE = "micro"
 DEFAULT_MTU = 1500
 """Bytes; Ethernet's."""
+
+# What is so unless somebody says otherwise, whatever the image.
+_USUAL: dict[str, Any] = {
+    "machine": "q35",
+    "accel": "auto",
+    "cpus": 1,
+    "memory": None,
+    "display": "none",
+    "wire": "exact",
+    "mtu": DEFAULT_MTU,
+    "agent": True,
+    "loopback": False,
+    "vlans": (),
+    "run": (),
+    "routes": (),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +70,7 @@ class NodeSettings:
     firmware: FirmwarePlan
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
+    tmpfs_root: bool
     wire: Wire
     mtu: int
     agent: bool
@@ -75,6 +92,31 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         mistakes: Gets unknown groups and images, and settings that the image cannot have.
     """
     layers = _layers(topology, pattern, topology.nodes[pattern], mistakes)
+    values, places = _collect(layers)
+    place = ("nodes", pattern)
+    image = _image(values.get("image"), places.get("image", place), mistakes)
+    facts = facts_of(image)
+    root = values.get("disk"), places.get("disk", place)
+    others = values.get("disks", ()), places.get("disks", place)
+    settings = NodeSettings(
+        **{key: values.get(key, usual) for key, usual in _USUAL.items()},
+        image=image,
+        arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
+        firmware=_firmware(values.get("firmware")),
+        boot=values.get("boot", facts.boots[0]),
+        disks=plan_disks(facts, root, others, mistakes),
+        tmpfs_root=root[0] is NO_DISK,
+        configure=values.get("configure", values.get("agent", True)),
+        files=_files(layers, topology, mistakes),
+        places=places,
+    )
+    _check_image(settings, mistakes)
+    _check_guest(settings, mistakes)
+    return settings
+
+
+def _collect(layers: list[tuple[Path, Settings]]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Return the value of each setting that is made, the last one, and where it stands."""
     values: dict[str, Any] = {}
     places: dict[str, Path] = {}
     for path, layer in layers:
@@ -83,39 +125,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
             if value is not None and key != "files":
                 values[key] = value
                 places[key] = (*path, key)
-    place = ("nodes", pattern)
-    image = _image(values.get("image"), places.get("image", place), mistakes)
-    facts = facts_of(image)
-    settings = NodeSettings(
-        image=image,
-        arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
-        machine=values.get("machine", "q35"),
-        accel=values.get("accel", "auto"),
-        cpus=values.get("cpus", 1),
-        memory=values.get("memory"),
-        display=values.get("display", "none"),
-        firmware=_firmware(values.get("firmware")),
-        boot=values.get("boot", facts.boots[0]),
-        disks=plan_disks(
-            facts,
-            (values.get("disk"), places.get("disk", place)),
-            (values.get("disks", ()), places.get("disks", place)),
-            mistakes,
-        ),
-        wire=values.get("wire", "exact"),
-        mtu=values.get("mtu", DEFAULT_MTU),
-        agent=values.get("agent", True),
-        configure=values.get("configure", values.get("agent", True)),
-        loopback=values.get("loopback", False),
-        vlans=values.get("vlans", ()),
-        files=_files(layers, topology, mistakes),
-        run=values.get("run", ()),
-        routes=values.get("routes", ()),
-        places=places,
-    )
-    _check_image(settings, mistakes)
-    _check_guest(settings, mistakes)
-    return settings
+    return values, places
 
 
 def _layers(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
-from netlab.topology.forms import also_one_of
+from netlab.topology.forms import Schema, also_one_of
 from netlab.topology.links import Model
 from netlab.topology.scalars import DiskSize, Flag, HostPath, Serial, choice
 from netlab.topology.source import WrongError
@@ -84,3 +93,26 @@ class Disk(Model):
         if self.read_only and self.file is not None and self.size is not None:
             raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
         return self
+
+
+NO_DISK = Disk.model_construct()
+"""Stands for no root disk at all, by the word ``none`` or by nothing behind the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrNoDisk:
+    """A disk, or none: of all keys this is the one that nothing says something about."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(_read_disk, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Schema:
+        return {"anyOf": [{"const": "none"}, *handler(schema)["anyOf"]]}
+
+
+def _read_disk(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    return NO_DISK if value is None or value == "none" else read(value)

@@ -25,7 +25,7 @@ from pydantic import (
 from netlab.errors import Mistake
 from netlab.topology.checks import Check
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
-from netlab.topology.hardware import Disk, Firmware
+from netlab.topology.hardware import Disk, Firmware, OrNoDisk
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
 from netlab.topology.scalars import (
@@ -174,9 +174,12 @@ class Settings(Model):
             "files of an own build. Each node has a variable store of its own."
         ),
     )
-    disk: Disk | None = Field(
+    disk: Annotated[Disk | None, OrNoDisk()] = Field(
         default=None,
-        description="Its root disk: what differs from the image's, or without one its file.",
+        description=(
+            "Its root disk: what differs from the image's, or without one its file. none and null "
+            "are no root disk at all: its root is in memory. Left out it is as the image has it."
+        ),
     )
     disks: Annotated[tuple[Disk, ...], Several()] | None = Field(
         default=None, description="Its other disks, in the order in which the guest finds them."

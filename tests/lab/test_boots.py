@@ -28,7 +28,7 @@ LIMIT = 240
 MICRO = """\
 name: boots
 nodes:
-  bios: {id: 1}
+  bios: {id: 1, disk: none, memory: 132}
   one: {id: 2, firmware: uefi}
   other: {id: 3, firmware: uefi, vlans: [7]}
 """
@@ -59,6 +59,7 @@ async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_p
             assert [store.exists() for store in stores] == [False, True, True]
             assert [store.stat().st_mode & 0o777 for store in stores[1:]] == [0o600, 0o600]
             assert digest(stores[1]) != template
+            await check_tmpfs(lab, tmp_path / "nodes" / "bios")
             before = stores[1].stat().st_ino
             await lab["one"].shutdown()
             await lab["one"].start()
@@ -66,6 +67,19 @@ async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_p
             assert stores[1].stat().st_ino == before
     assert not any(store.exists() for store in stores)
     assert digest(FOLDER / VARIABLES) == template
+
+
+async def check_tmpfs(lab: Lab, folder: Path) -> None:
+    """A root without a disk is a tmpfs of mode 0755, forgotten with the machine, and no file."""
+    mounts = "awk '$5 == \"/\"' /proc/self/mountinfo"
+    told = await say(lab, "bios", f"touch /kept; stat -c %a /; {mounts}")
+    mode, *found = told.splitlines()
+    assert (mode, [line.partition(" - ")[2].split()[0] for line in found]) == ("755", ["tmpfs"])
+    assert not [path for path in await trio.Path(folder).iterdir() if path.suffix != ".log"]
+    await lab["bios"].shutdown()
+    await lab["bios"].start()
+    await lab["bios"].wait_ready()
+    assert await say(lab, "bios", "test -e /kept; echo $?") == "1"
 
 
 # The least memory that each may have: more would not show that it is enough.

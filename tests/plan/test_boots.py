@@ -14,17 +14,27 @@ from netlab.topology.load import loads
 # What a node is, by whether there is a disk and whether that has a loader.
 SYSTEMS = {
     "no disk": "image: micro",
+    "no disk by word": "image: micro, disk: none",
     "disk with loader": "image: debian",
     "disk of its own": "image: none, arch: x86_64, disk: {file: a.raw, format: raw}",
     "nothing": "image: none, arch: x86_64",
+    "nothing by word": "image: none, arch: x86_64, disk: none",
+    "disk left out": "image: debian, disk: ",
 }
 NO_KERNEL = "nodes.a.boot: there is no image to take a kernel from"
 NO_ROOT = "nodes.a.image: without an image a node boots from its disk's file"
+NO_DISK = "nodes.a.disk: without an image a node boots from its disk's file"
+ON_DISK = "nodes.a.disk: the image has its root file system on its disk, and not in memory"
 REFUSED = {
     ("disk", "no disk"): 'nodes.a.boot: the image "micro" has no disk to boot from',
     ("kernel", "disk of its own"): NO_KERNEL,
     ("kernel", "nothing"): NO_KERNEL,
     ("disk", "nothing"): NO_ROOT,
+    ("disk", "no disk by word"): 'nodes.a.boot: the image "micro" has no disk to boot from',
+    ("kernel", "nothing by word"): NO_KERNEL,
+    ("disk", "nothing by word"): NO_DISK,
+    ("kernel", "disk left out"): ON_DISK,
+    ("disk", "disk left out"): ON_DISK,
 }
 ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk"), ("q35", "pc"), SYSTEMS))
 
@@ -39,6 +49,16 @@ DISK = (
 KERNELS = {
     ("bios", "no disk"): ["{micro:kernel}", "{micro:initrd}", "{micro:append}"],
     ("uefi", "no disk"): ["{micro:packed_kernel}", "{micro:initrd}", "{micro:append} nokaslr"],
+    ("bios", "no disk by word"): [
+        "{micro:kernel}",
+        "{micro:initrd}",
+        "{micro:append} netlab_root=tmpfs",
+    ],
+    ("uefi", "no disk by word"): [
+        "{micro:packed_kernel}",
+        "{micro:initrd}",
+        "{micro:append} netlab_root=tmpfs nokaslr",
+    ],
     ("bios", "disk with loader"): ["{debian:kernel}", "{debian:initrd}", "{debian:append}"],
     ("uefi", "disk with loader"): [
         "{debian:packed_kernel}",
@@ -76,7 +96,7 @@ def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, s
     uefi = firmware == "uefi"
     flashes = ",pflash0=firmware0,pflash1=firmware1" if uefi else ""
     assert values(words, "-machine") == [machine + flashes]
-    disks = [] if system == "no disk" else [DISK]
+    disks = [] if system.startswith("no disk") else [DISK]
     assert values(words, "-blockdev") == FLASHES * uefi + disks
     kernel = [value for each in ("-kernel", "-initrd", "-append") for value in values(words, each)]
     assert kernel == (KERNELS[firmware, system] if boot == "kernel" else [])
