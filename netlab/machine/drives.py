@@ -14,8 +14,10 @@ from netlab.plan.model import Bus
 
 SATA_SLOT = 0x05
 SCSI_SLOT = 0x06
+NVME_SLOT = 0x07
 FIRST_DISK_SLOT = 0x08
-"""PCI: virtio disks have slots of their own, the others one controller each."""
+"""PCI: virtio disks have slots of their own, those on nvme are functions of one slot, the others
+hang on one controller each."""
 
 Options = Iterator[tuple[str, str]]
 
@@ -54,8 +56,10 @@ def disk_options(boot: Boot, pci: str) -> Options:
         yield "-blockdev", _node(index, disk)
         parts = [_device(index, disk.bus, counts[disk.bus], pci)]
         counts[disk.bus] += 1
-        if disk.serial is not None:
-            parts.append(f"serial={escape(disk.serial)}")
+        # A controller of NVM Express always has one.
+        serial = disk.serial or (f"disk{index}" if disk.bus == "nvme" else None)
+        if serial is not None:
+            parts.append(f"serial={escape(serial)}")
         if boot.kernel is None:
             # A kernel that QEMU is given takes the first place itself.
             parts.append(f"bootindex={index}")
@@ -79,6 +83,9 @@ def _device(index: int, bus: Bus, nth: int, pci: str) -> str:
         return f"scsi-hd,{name},bus=scsi0.0,channel=0,scsi-id={nth},lun=0"
     if bus == "sata":
         return f"ide-hd,{name},bus=sata0.{nth}"
+    if bus == "nvme":
+        multifunction = "" if nth else ",multifunction=on"
+        return f"nvme,{name},bus={pci},addr={NVME_SLOT:#x}.{nth}{multifunction}"
     return f"virtio-blk-pci,{name},bus={pci},addr={FIRST_DISK_SLOT + nth:#x},disable-legacy=on"
 
 

@@ -10,9 +10,10 @@ MAXIMUM_INTERFACES = 120
 """Interfaces of one machine: 15 slots of its PCI bus with 8 functions each, without a bridge."""
 
 
-MAXIMUM_DISKS: dict[Bus, int] = {"virtio": 8, "scsi": 31, "sata": 6}
+MAXIMUM_DISKS: dict[Bus, int] = {"virtio": 8, "scsi": 31, "sata": 6, "nvme": 8}
 """Disks of one machine on each bus: as many slots of its PCI bus as are kept for them, as many
-targets as Proxmox numbers, as many ports as an AHCI controller of QEMU's has."""
+targets as Proxmox numbers, as many ports as an AHCI controller of QEMU's has, as many functions as
+a slot has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ ARCHITECTURES = ("x86_64",)
 NO_IMAGE = ImageFacts(
     arch=None,
     boots=("disk",),
-    buses=("virtio", "scsi", "sata"),
+    buses=("virtio", "scsi", "sata", "nvme"),
     disk=False,
     minimum_memory=1,
     interface_memory=0,
@@ -78,7 +79,7 @@ IMAGES = {
     "debian": ImageFacts(
         arch="x86_64",
         boots=("kernel", "disk"),
-        buses=("virtio", "scsi"),
+        buses=("virtio", "scsi", "nvme"),
         disk=True,
         minimum_memory=256,
         interface_memory=512,

@@ -71,8 +71,8 @@ class Disk(Model):
         default=None,
         description="Its size in MiB, or as 512 MiB, 2 GiB or 1 TiB: of an empty one, or to grow.",
     )
-    bus: Annotated[str, *choice("virtio", "scsi", "sata")] = Field(
-        default="virtio", description="What it hangs on: virtio (the default), scsi or sata."
+    bus: Annotated[str, *choice("virtio", "scsi", "sata", "nvme")] = Field(
+        default="virtio", description="What it hangs on: virtio (the default), scsi, sata or nvme."
     )
     serial: Serial | None = Field(
         default=None, description="The serial number that the guest reads: at most 20 characters."
@@ -88,8 +88,9 @@ class Disk(Model):
             raise WrongError("the format of the file is missing", "write format: raw, or qcow2")
         if self.file is None and self.format is not None:
             raise WrongError("format is the file's, and there is none")
-        if self.read_only and self.bus == "sata":
-            raise WrongError("a disk on sata cannot be read-only", "use virtio or scsi")
+        if self.read_only and self.bus in {"sata", "nvme"}:
+            # QEMU's nvme takes one, and tells the guest only when it has written.
+            raise WrongError(f"a disk on {self.bus} cannot be read-only", "use virtio or scsi")
         if self.read_only and self.file is not None and self.size is not None:
             raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
         return self

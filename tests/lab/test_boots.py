@@ -89,7 +89,7 @@ defaults: {image: debian}
 nodes:
   bios-kernel: {id: 1, memory: 257}
   bios-disk: {id: 2, memory: 257, boot: disk, disk: {bus: scsi, size: 6 GiB}}
-  uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: scsi}}
+  uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: nvme}}
   uefi-disk: {id: 4, memory: 341, firmware: uefi, boot: disk, disk: {bus: scsi, serial: root}}
 links: [{endpoints: ["bios-[kernel,disk]:lan", "uefi-[kernel,disk]:lan"], subnet: 10.1.0.0/24}]
 """
@@ -113,6 +113,8 @@ async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader
                 assert await say(lab, name, "hostname") == name
             assert await say(lab, "bios-disk", "cat /sys/block/sda/size") == str(6 << 21)
             assert "scsi-" in await say(lab, "uefi-disk", "ls /dev/disk/by-id/*_root")
+            source = await say(lab, "uefi-kernel", "findmnt -no SOURCE /")
+            assert source.startswith("/dev/nvme0n1p")
             assert "1 received" in await say(lab, "uefi-disk", "ping -c1 -W9 bios-disk")
             await check_variables(lab)
 
