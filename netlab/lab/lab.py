@@ -21,6 +21,7 @@ from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.cut import Cut, open_cut
 from netlab.machine.hostfiles import find_files
+from netlab.machine.kept import kept_folder
 from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.plan.settings import DEFAULT_IMAGE
@@ -169,6 +170,7 @@ async def open_lab(
             hosts=plan.hosts,
             slots=trio.CapacityLimiter(options.slots),
             folder=folder / "nodes",
+            kept=kept_folder() / plan.lab,
         )
         tasks = await stack.enter_async_context(open_tasks())
         for name, node in lab.nodes.items():

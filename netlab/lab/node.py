@@ -46,6 +46,7 @@ class Circumstances:
     hosts: tuple[HostPlan, ...]
     slots: trio.CapacityLimiter
     folder: Path
+    kept: Path
 
 
 class Node:
@@ -314,7 +315,7 @@ class Node:
         folder = shared.folder / self.plan.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not has_files(boot):
-            await files.enter_async_context(open_files(boot))
+            await files.enter_async_context(open_files(boot, shared.kept / self.plan.name))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with AsyncExitStack() as slot:

@@ -55,11 +55,13 @@ class Layer:
         base: The file below, which is only ever read; None for an empty disk.
         format: What that is.
         size: Bytes of the disk as the guest sees it; the base's when None.
+        serial: The serial number that it is kept by when the lab goes, or None if it goes too.
     """
 
     base: str | None
     format: DiskFormat
     size: int | None
+    serial: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,8 @@ def choose_boot(
 def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
     base, kind = (image, "qcow2") if disk.source == "image" else (disk.file, disk.format)
     size = None if disk.size is None else disk.size * _MIB
-    layer = Layer(base=base, format=kind or "raw", size=size)
+    serial = disk.serial if disk.persist else None
+    layer = Layer(base=base, format=kind or "raw", size=size, serial=serial)
     made = Disk(
         file=own,
         format="qcow2",

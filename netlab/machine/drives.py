@@ -68,12 +68,14 @@ def disk_options(boot: Boot, pci: str) -> Options:
 
 def _node(index: int, disk: Disk) -> str:
     discard = "unmap" if disk.discard else "ignore"
+    kept = disk.layer is not None and disk.layer.serial is not None
     return (
         f"driver={disk.format},node-name=disk{index},"
         + ("read-only=on," if disk.read_only else "")
-        # What the disk keeps lives as long as the lab: a host that crashes takes both.
-        + f"discard={discard},cache.no-flush=on,"
-        f"file.driver=file,file.discard={discard},file.filename={escape(disk.file)}"
+        + f"discard={discard},"
+        # What another disk keeps lives as long as the lab: a host that crashes takes both.
+        + ("" if kept else "cache.no-flush=on,")
+        + f"file.driver=file,file.discard={discard},file.filename={escape(disk.file)}"
     )
 
 

@@ -80,6 +80,7 @@ def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
         serial=disk.serial,
         discard=disk.discard,
         read_only=disk.read_only,
+        persist=disk.persist,
     )
 
 

@@ -134,6 +134,7 @@ class DiskPlan:
         serial: The serial number that the guest reads, or None.
         discard: Whether the host takes back what the guest discards.
         read_only: Whether the guest may only read it; then there is no layer.
+        persist: Whether the layer stays when the lab goes.
     """
 
     source: DiskSource
@@ -144,6 +145,7 @@ class DiskPlan:
     serial: str | None
     discard: bool
     read_only: bool
+    persist: bool = False
 
 
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)

@@ -81,6 +81,13 @@ class Disk(Model):
         default=True, description="Whether the host takes back what the guest discards."
     )
     read_only: Flag = Field(default=False, description="Whether the guest may only read it.")
+    persist: Flag = Field(
+        default=False,
+        description=(
+            "Whether what the node writes to it stays when the lab goes; it is found again by its "
+            "serial. `netlab disk rm` removes it."
+        ),
+    )
 
     @model_validator(mode="after")
     def _check_format(self) -> Disk:
@@ -88,11 +95,21 @@ class Disk(Model):
             raise WrongError("the format of the file is missing", "write format: raw, or qcow2")
         if self.file is None and self.format is not None:
             raise WrongError("format is the file's, and there is none")
-        if self.read_only and self.bus in {"sata", "nvme"}:
+        if self.persist and self.serial is None:
+            raise WrongError("a disk that persists is known by its serial", "write serial: data")
+        return self
+
+    @model_validator(mode="after")
+    def _check_read_only(self) -> Disk:
+        if not self.read_only:
+            return self
+        if self.bus in {"sata", "nvme"}:
             # QEMU's nvme takes one, and tells the guest only when it has written.
             raise WrongError(f"a disk on {self.bus} cannot be read-only", "use virtio or scsi")
-        if self.read_only and self.file is not None and self.size is not None:
+        if self.file is not None and self.size is not None:
             raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
+        if self.persist:
+            raise WrongError("a disk that is only read has nothing to keep", "leave out persist")
         return self
 
 

@@ -16,6 +16,7 @@ from netlab.image.bootdisk import write_configuration, write_disk
 from netlab.image.store import open_store
 from netlab.lab.lab import Lab
 from netlab.machine.firmware import FOLDER, VARIABLES
+from netlab.machine.kept import kept_folder, list_kept
 from netlab.plan.files import anchor
 from netlab.process import run
 from netlab.topology.load import loads
@@ -139,6 +140,7 @@ nodes:
       - {file: data.raw, format: raw, serial: data}
       - {file: data.raw, format: raw, serial: only-read, read_only: true}
       - {file: data.qcow2, format: qcow2, serial: grown, size: 3 MiB}
+      - {size: 8 MiB, serial: kept, persist: true}
 """
 LIST = (
     "cd /sys/block;"
@@ -203,7 +205,10 @@ async def check_silent(lab: Lab) -> None:
     assert silent.state == "stopped"
 
 
-async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_path: Path) -> None:
+async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     raw, packed = tmp_path / "data.raw", tmp_path / "data.qcow2"
     raw.write_bytes(b"content!" * (1 << 17))
     await run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(packed)])
@@ -213,8 +218,9 @@ async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_p
         with trio.fail_after(LIMIT):
             await lab.wait_ready()
             listed = ["empty 131072 0", "data 2048 0", "only-read 2048 1", "grown 6144 0"]
+            listed.append("kept 16384 0")
             assert (await say(lab, "n1", LIST)).splitlines() == listed
-            writes = "for disk in a b d; do echo n1 | dd of=/dev/vd$disk conv=fsync; done"
+            writes = "for disk in a b d e; do echo n1 | dd of=/dev/vd$disk conv=fsync; done"
             await say(lab, "n1", writes)
             await say(lab, "n1", "echo n1 | dd of=/dev/vdc conv=fsync")
             await lab["n1"].shutdown()
@@ -224,10 +230,21 @@ async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_p
             assert (await say(lab, "n1", read)).split() == ["n1", "n1", "content!n1"]
             assert await say(lab, "n2", read) == "content!content!content!"
             folder = tmp_path / "nodes" / "n1"
-            assert len(list(folder.glob("*.qcow2"))) == 3
+            assert len(list(folder.glob("*.qcow2"))) == 4
             # QEMU itself has the file that is only read open for nothing else.
             assert open_modes(lab["n1"].pid, raw) == {os.O_RDONLY}
     assert not any(folder.glob("*.qcow2"))
+    kept = {disk.name: disk.path for disk in list_kept(kept_folder())}
+    assert list(kept) == ["disks/n1/kept", "disks/n2/kept"]
+    written = await run([
+        "qemu-io",
+        "-f",
+        "qcow2",
+        "-c",
+        "read -v 0 16",
+        str(kept["disks/n1/kept"]),
+    ])
+    assert b"6e 31 0a" in written.stdout
     assert (digest(raw), digest(packed)) == before
 
 
