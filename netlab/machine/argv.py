@@ -214,7 +214,8 @@ def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
 def _machine(machine: str, boot: Boot) -> str:
     if boot.firmware is None:
         return machine
-    return f"{machine},pflash0=firmware0,pflash1=firmware1"
+    management = ",smm=on" if boot.firmware.secure else ""
+    return f"{machine}{management},pflash0=firmware0,pflash1=firmware1"
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:

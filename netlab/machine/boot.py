@@ -40,11 +40,13 @@ class Firmware:
         code: Its program, which is only ever read.
         template: What the variable store is made from, once.
         store: The machine's own variable store, which it writes to.
+        secure: Whether only the firmware may write to it, in system management mode.
     """
 
     code: str
     template: str
     store: str
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,14 @@ def choose_boot(
             _disk(disk, files and files.disk, own(f"disk{index}.qcow2"))
             for index, disk in enumerate(node.disks)
         ),
-        firmware=None if firmware is None else _firmware(firmware, own),
+        firmware=None
+        if firmware is None
+        else Firmware(
+            code=firmware.code,
+            template=firmware.template,
+            store=own(VARIABLES),
+            secure=node.firmware.secure_boot,
+        ),
     )
     if files is None or node.boot == "disk":
         return boot
@@ -180,7 +189,3 @@ def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
     if base is None or not disk.read_only:
         return made
     return replace(made, file=base, format=layer.format, layer=None)
-
-
-def _firmware(files: FirmwareFiles, own: Callable[[str], str]) -> Firmware:
-    return Firmware(code=files.code, template=files.template, store=own(VARIABLES))

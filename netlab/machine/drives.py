@@ -34,6 +34,8 @@ def firmware_options(firmware: Firmware) -> Options:
         "driver=raw,node-name=firmware1,cache.no-flush=on,file.driver=file,"
         f"file.filename={escape(firmware.store)}",
     )
+    if firmware.secure:
+        yield "-global", "driver=cfi.pflash01,property=secure,value=on"
 
 
 def disk_options(boot: Boot, pci: str) -> Options:

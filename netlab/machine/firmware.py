@@ -24,6 +24,12 @@ VARIABLES = "OVMF_VARS_4M.fd"
 BUILDS = {540_672: CODE, 131_072: "OVMF_CODE.fd"}
 """Which of Debian's builds a variable store belongs to, by the store's bytes."""
 
+SECURE_VARIABLES = "OVMF_VARS_4M.ms.fd"
+"""A variable store with Microsoft's keys, by which Debian's first loader (shim) is signed."""
+
+SECURE_BUILDS = {540_672: "OVMF_CODE_4M.secboot.fd", 131_072: "OVMF_CODE.secboot.fd"}
+"""The same builds with Secure Boot, which keep the variables in system management mode."""
+
 
 def find_firmware(wanted: FirmwarePlan, *, folder: Path = FOLDER) -> FirmwareFiles | None:
     """Return the firmware that is wanted; None for the BIOS that QEMU has.
@@ -38,14 +44,17 @@ def find_firmware(wanted: FirmwarePlan, *, folder: Path = FOLDER) -> FirmwareFil
     """
     if wanted.kind == "bios":
         return None
-    template = Path(wanted.vars) if wanted.vars else _packaged(folder / VARIABLES)
+    usual, builds = VARIABLES, BUILDS
+    if wanted.secure_boot:
+        usual, builds = SECURE_VARIABLES, SECURE_BUILDS
+    template = Path(wanted.vars) if wanted.vars else _packaged(folder / usual)
     variables = _size(template)
     if wanted.code:
         code = Path(wanted.code)
-    elif variables in BUILDS:
-        code = _packaged(folder / BUILDS[variables])
+    elif variables in builds:
+        code = _packaged(folder / builds[variables])
     else:
-        sizes = " or ".join(map(str, BUILDS))
+        sizes = " or ".join(map(str, builds))
         raise InputError(
             f"{template}: {variables} bytes are no variable store of OVMF's, which has {sizes}"
         )

@@ -114,11 +114,13 @@ class FirmwarePlan:
         code: A file of the host with the firmware's program, or None for the host's own.
         vars: A file of the host that the variable store is made from, or None for the one that
             belongs to the host's own firmware. Never written to.
+        secure_boot: Whether it starts only loaders that are signed.
     """
 
     kind: FirmwareKind
     code: str | None
     vars: str | None
+    secure_boot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

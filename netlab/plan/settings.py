@@ -111,6 +111,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         places=places,
     )
     _check_image(settings, mistakes)
+    _check_secure_boot(settings, mistakes)
     _check_guest(settings, mistakes)
     return settings
 
@@ -192,6 +193,20 @@ def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
 
 
+def _check_secure_boot(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Find what would start past the keys of Secure Boot, or without a flash to keep them in."""
+    if not settings.firmware.secure_boot:
+        return
+    place = (*settings.places["firmware"], "secure_boot")
+    if settings.boot == "kernel":
+        message = "the firmware checks no kernel that netlab hands to it"
+        hint = "write boot: disk, for an image that has a loader: debian"
+        mistakes.add(place, message, hint)
+    if settings.machine != "q35":
+        message = f"{settings.machine} has no memory that only firmware can write to"
+        mistakes.add(place, message, "write machine: q35")
+
+
 def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:
     """Find what a guest is to be given that netlab does not configure."""
     if settings.configure and not settings.agent:
@@ -210,7 +225,9 @@ def _firmware(firmware: Firmware | None) -> FirmwarePlan:
     if firmware is None:
         return BIOS
     kind = cast("FirmwareKind", firmware.kind)
-    return FirmwarePlan(kind=kind, code=firmware.code, vars=firmware.vars)
+    return FirmwarePlan(
+        kind=kind, code=firmware.code, vars=firmware.vars, secure_boot=firmware.secure_boot
+    )
 
 
 def _files(

@@ -39,6 +39,13 @@ class Firmware(Model):
             "A file, relative to the topology, that each node's variable store is made from, once."
         ),
     )
+    secure_boot: Flag = Field(
+        default=False,
+        description=(
+            "Whether the firmware starts only loaders that are signed (UEFI Secure Boot, with "
+            "Microsoft's keys unless vars has others); needs boot: disk and machine: q35."
+        ),
+    )
 
     @model_validator(mode="before")
     @staticmethod
@@ -49,6 +56,8 @@ class Firmware(Model):
     def _check_files(self) -> Firmware:
         if self.kind == "bios" and (self.code or self.vars):
             raise WrongError("code and vars are UEFI's: the BIOS is QEMU's own")
+        if self.kind == "bios" and self.secure_boot:
+            raise WrongError("Secure Boot is UEFI's", "write kind: uefi, or leave kind out")
         if self.code and not self.vars:
             raise WrongError("code needs the vars of the same build", "give both, or vars alone")
         return self

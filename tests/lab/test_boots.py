@@ -91,13 +91,15 @@ nodes:
   bios-kernel: {id: 1, memory: 257}
   bios-disk: {id: 2, memory: 257, boot: disk, disk: {bus: scsi, size: 6 GiB}}
   uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: nvme}}
-  uefi-disk: {id: 4, memory: 341, firmware: uefi, boot: disk, disk: {bus: scsi, serial: root}}
+  uefi-disk:
+    {id: 4, memory: 341, firmware: {secure_boot: true}, boot: disk, disk: {bus: scsi, serial: root}}
 links: [{endpoints: ["bios-[kernel,disk]:lan", "uefi-[kernel,disk]:lan"], subnet: 10.1.0.0/24}]
 """
 
 # A variable of nobody's with the attributes NON_VOLATILE, BOOTSERVICE_ACCESS and RUNTIME_ACCESS
 # (UEFI 2.10, section 8.2), then its value.
 VARIABLE = "/sys/firmware/efi/efivars/Kept-2d1f5cf0-6e0b-4f6a-9a43-5b0f1a7e3c11"
+SECURE = "od -An -tu1 /sys/firmware/efi/efivars/SecureBoot-*; cat /sys/kernel/security/lockdown"
 WRITE = f"printf '\\007\\000\\000\\000kept' >{VARIABLE}"
 
 
@@ -117,7 +119,16 @@ async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader
             source = await say(lab, "uefi-kernel", "findmnt -no SOURCE /")
             assert source.startswith("/dev/nvme0n1p")
             assert "1 received" in await say(lab, "uefi-disk", "ping -c1 -W9 bios-disk")
+            await check_secure_boot(lab)
             await check_variables(lab)
+
+
+async def check_secure_boot(lab: Lab) -> None:
+    """The firmware says that it checked, and the kernel believes it."""
+    told = {name: await say(lab, name, SECURE) for name in ("uefi-kernel", "uefi-disk")}
+    assert told["uefi-kernel"].split()[:5] == ["6", "0", "0", "0", "0"]
+    assert told["uefi-disk"].split()[:5] == ["6", "0", "0", "0", "1"]
+    assert "[integrity]" in told["uefi-disk"]
 
 
 async def check_variables(lab: Lab) -> None:

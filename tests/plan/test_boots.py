@@ -36,7 +36,12 @@ REFUSED = {
     ("kernel", "disk left out"): ON_DISK,
     ("disk", "disk left out"): ON_DISK,
 }
-ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk"), ("q35", "pc"), SYSTEMS))
+FIRMWARES = {"bios": "bios", "uefi": "uefi", "secure": "{secure_boot: true}"}
+ROWS = list(itertools.product(FIRMWARES, ("kernel", "disk"), ("q35", "pc"), SYSTEMS))
+SECURE_KERNEL = (
+    "nodes.a.firmware.secure_boot: the firmware checks no kernel that netlab hands to it"
+)
+SECURE_PC = "nodes.a.firmware.secure_boot: pc has no memory that only firmware can write to"
 
 FLASHES = [
     "driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={uefi:code}",
@@ -69,8 +74,17 @@ KERNELS = {
 
 
 def write(firmware: str, boot: str, machine: str, system: str) -> str:
-    own = f"firmware: {firmware}, boot: {boot}, machine: {machine}, {SYSTEMS[system]}"
+    own = f"firmware: {FIRMWARES[firmware]}, boot: {boot}, machine: {machine}, {SYSTEMS[system]}"
     return f"name: a\nnodes: {{a: {{id: 1, {own}}}}}\n"
+
+
+def reasons(row: tuple[str, str, str, str]) -> list[str]:
+    """Return why a row is refused; empty when it is not."""
+    firmware, boot, machine, system = row
+    found = [REFUSED[boot, system]] if (boot, system) in REFUSED else []
+    if firmware == "secure":
+        found += [SECURE_KERNEL] * (boot == "kernel") + [SECURE_PC] * (machine == "pc")
+    return found
 
 
 def values(words: tuple[str, ...], option: str) -> list[str]:
@@ -78,24 +92,24 @@ def values(words: tuple[str, ...], option: str) -> list[str]:
     return [value for word, value in itertools.pairwise(words) if word == option]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if (row[1], row[3]) in REFUSED], ids=" ".join)
+@pytest.mark.parametrize("row", [row for row in ROWS if reasons(row)], ids=" ".join)
 def test_what_cannot_boot_is_refused_with_the_reason(row: tuple[str, str, str, str]) -> None:
     with pytest.raises(TopologyError) as caught:
         resolve(loads(write(*row)))
-    reasons = [f"{one.path}: {one.message}" for one in caught.value.mistakes]
-    assert REFUSED[row[1], row[3]] in reasons
+    told = [f"{one.path}: {one.message}" for one in caught.value.mistakes]
+    assert set(reasons(row)) <= set(told)
     assert all(one.line == 2 and one.hint for one in caught.value.mistakes)
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if (row[1], row[3]) not in REFUSED], ids=" ".join
-)
+@pytest.mark.parametrize("row", [row for row in ROWS if not reasons(row)], ids=" ".join)
 def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, str]) -> None:
     firmware, boot, machine, system = row
     words = command_line(resolve(loads(write(*row))).node("a"))
-    uefi = firmware == "uefi"
+    uefi = firmware != "bios"
+    secure = firmware == "secure"
     flashes = ",pflash0=firmware0,pflash1=firmware1" if uefi else ""
-    assert values(words, "-machine") == [machine + flashes]
+    assert values(words, "-machine") == [machine + ",smm=on" * secure + flashes]
+    assert values(words, "-global") == ["driver=cfi.pflash01,property=secure,value=on"] * secure
     disks = [] if system.startswith("no disk") else [DISK]
     assert values(words, "-blockdev") == FLASHES * uefi + disks
     kernel = [value for each in ("-kernel", "-initrd", "-append") for value in values(words, each)]
