@@ -28,6 +28,9 @@ from netlab.plan.settings import DEFAULT_IMAGE
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
 
+LATE_LINES = 5
+"""So many lines of its console are shown of each node that is late."""
+
 
 class Lab:
     """A live lab; :func:`open_lab` makes it.
@@ -209,8 +212,15 @@ def _late(lab: Lab, timeout: float) -> NotReadyError:
     return NotReadyError(
         f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
         hint="give them longer with --timeout, or fewer at once with --max-workers",
-        evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
+        evidence="\n".join(map(_describe_late, late)),
     )
+
+
+def _describe_late(node: Node) -> str:
+    """Say what a node waits for, and what it printed last while it boots."""
+    text = f"{node.plan.name}: {node.state}: {node.reason()}"
+    lines = node.machine.console.tail(LATE_LINES) if node.state == "booting" else ()
+    return "\n".join((text, *(f"    {line}" for line in lines)))
 
 
 def _check_accel(plan: Plan, options: Options) -> None:
