@@ -21,6 +21,7 @@ from typing import Protocol
 import trio
 
 from netlab.errors import MissingProgramError, ProgramError
+from netlab.plan.architectures import ARCHITECTURES
 
 TERMINATE_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a scope is cancelled."""
@@ -36,10 +37,10 @@ PACKAGES = {
     "mmd": "mtools",
     "qemu-img": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
-    "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
     "tesseract": "tesseract-ocr",
     "unshare": "util-linux",
+    **{each.program: each.package for each in ARCHITECTURES.values()},
 }
 """Which Debian package has a program; a program that is not here is named like its package."""
 
@@ -123,6 +124,8 @@ async def run(
 ) -> Completed:
     """Run a program to its end; cancelled, it is ended and waited for.
 
+    A terminal's Ctrl-C does not reach it: how it ends is the caller's business.
+
     Args:
         argv: The command line; the first word is looked up by :func:`find_program`.
         stdin: What it reads.
@@ -143,6 +146,7 @@ async def run(
         check=False,
         cwd=cwd,
         env={**os.environ, **environment} if environment else None,
+        start_new_session=True,
     )
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check and completed.status != 0:

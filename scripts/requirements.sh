@@ -12,7 +12,8 @@ dpkg-deb:dpkg
 '
 
 # Optional, each asked for by what needs it; tests try all. Text in pictures of screens; the image of a
-# whole system; disks with a boot loader; archives that are compressed so; firmware for UEFI.
+# whole system; disks with a boot loader; archives that are compressed so; firmware for UEFI; another
+# architecture.
 development='
 tesseract:tesseract-ocr
 mmdebstrap:mmdebstrap
@@ -23,6 +24,8 @@ sfdisk:fdisk
 lzop:lzop
 zstd:zstd
 /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf
+qemu-system-aarch64:qemu-system-arm
+/usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64
 '
 
 # Prints the packages of the programs that are missing, of the given pairs; fails when none is.

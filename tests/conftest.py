@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what comes out into the golden files; the difference is for git to show",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests together where several run at once, and begin with what takes longest."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("machines") is None)
+
+
+_OF_A_WORKER = re.compile(r"/popen-(gw\d+)/")
+
+
+def list_mounts() -> Iterator[str]:
+    """Return this host's mounts, but for those that tests of another worker have made."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        other = _OF_A_WORKER.search(line)
+        if other is None or other[1] == worker:
+            yield line
 
 
 @pytest.fixture

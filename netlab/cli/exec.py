@@ -76,7 +76,7 @@ StreamOption = Annotated[
     bool,
     typer.Option(
         "--stream",
-        help="Pass our input and its output on as they go; its two outputs become one.",
+        help="Pass our input on as it goes, too; its two outputs become one.",
     ),
 ]
 
@@ -114,7 +114,7 @@ class Command:
         ("netlab exec --all -f json -- uname -r", "in all nodes, as JSON"),
         ("netlab exec r1 -- sh -c 'dmesg | tail -5'", "through the guest's shell"),
         ("netlab exec -i r1 -- sh < setup.sh", "with our standard input"),
-        ("netlab exec --stream r1 -- ping r4", "with each line as it is printed"),
+        ("tail -f list | netlab exec --stream r1 -- cat", "with our input as it comes"),
         ("netlab exec -it r1 -- sh", "on a terminal; Ctrl-] leaves and ends it"),
     ),
     codes={
@@ -165,10 +165,7 @@ def execute(
         environment=parse_variables(environment, "-e"),
         several=several,
     )
-    outcomes = _run_all(client, command, max_workers)
-    if output is Format.json:
-        return _write_json(outcomes)
-    return max(_print(node, outcome, command.several) for node, outcome in outcomes)
+    return _run_all(client, command, max_workers, output)
 
 
 def _check_single(option: str, *, several: bool, output: Format) -> None:
@@ -202,7 +199,33 @@ def _run_live(
     return INTERRUPTED if status is None else status
 
 
-def _run_all(
+def _run_all(client: Client, command: Command, workers: int | None, output: Format) -> int:
+    if output is Format.table and not command.several:
+        return _run_telling(client, command)
+    outcomes = _run_side_by_side(client, command, workers)
+    if output is Format.json:
+        return _write_json(outcomes)
+    return max(_print(node, outcome) for node, outcome in outcomes)
+
+
+def _run_telling(client: Client, command: Command) -> int:
+    """Run it in one node and pass on what it prints as it comes."""
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+
+    def write(name: str, data: bytes) -> None:
+        # Bytes as the guest wrote them; what the caller does with them is theirs.
+        streams[name].buffer.write(data)
+        streams[name].flush()
+
+    (node,) = command.nodes
+    result = client.execute(
+        node, command.argv, stdin=command.stdin, environment=command.environment, output=write
+    )
+    _warn(node, result)
+    return _status(result)
+
+
+def _run_side_by_side(
     client: Client, command: Command, max_workers: int | None
 ) -> Iterator[tuple[str, Result | NetlabError]]:
     """Run it in all nodes, several at once; yield outcomes in the order of the nodes."""
@@ -234,26 +257,22 @@ def _status(outcome: Result | NetlabError) -> int:
     return outcome.status if outcome.status >= 0 else SIGNALLED - outcome.status
 
 
-def _print(node: str, outcome: Result | NetlabError, several: bool) -> int:
+def _print(node: str, outcome: Result | NetlabError) -> int:
     if isinstance(outcome, NetlabError):
         from netlab.cli.failure import render
 
         print(render(outcome), file=sys.stderr)
-    elif several:
-        _print_prefixed(node, outcome)
-    else:
-        # Bytes as the guest wrote them; what the caller does with them is theirs.
-        sys.stdout.buffer.write(outcome.stdout)
-        sys.stdout.flush()
-        sys.stderr.buffer.write(outcome.stderr)
-        sys.stderr.flush()
+        return _status(outcome)
+    for stream, data in ((sys.stdout, outcome.stdout), (sys.stderr, outcome.stderr)):
+        for line in data.decode(errors="replace").splitlines():
+            print(f"{node}: {line}", file=stream)
+    _warn(node, outcome)
     return _status(outcome)
 
 
-def _print_prefixed(node: str, result: Result) -> None:
-    for stream, data in ((sys.stdout, result.stdout), (sys.stderr, result.stderr)):
-        for line in data.decode(errors="replace").splitlines():
-            print(f"{node}: {line}", file=stream)
+def _warn(node: str, result: Result) -> None:
+    if result.incomplete is not None:
+        print(f"warning: {node}: {result.incomplete}", file=sys.stderr)
 
 
 def _write_json(outcomes: Iterator[tuple[str, Result | NetlabError]]) -> int:
@@ -265,6 +284,7 @@ def _write_json(outcomes: Iterator[tuple[str, Result | NetlabError]]) -> int:
         else:
             record["stdout"] = outcome.stdout.decode(errors="replace")
             record["stderr"] = outcome.stderr.decode(errors="replace")
+            record["incomplete"] = outcome.incomplete
         records.append(record)
     write_json(records)
     return max(_status_of(record) for record in records)

@@ -38,12 +38,15 @@ ImageArgument = Annotated[
     app,
     examples=(
         ("netlab image build", "the micro image, if it is not there"),
+        ("netlab image build micro-aarch64", "the same for another architecture"),
         ("netlab image build micro --rebuild", "again, with today's packages"),
     ),
     codes=(0, 2, 3, 4, 130),
 )
 def build(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Which image.")] = "micro",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Which image: micro, micro-aarch64 or debian.")
+    ] = "micro",
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Although it is there: with refreshed packages.")
     ] = False,

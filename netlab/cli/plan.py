@@ -79,13 +79,15 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
     """
     from netlab.machine.argv import argv, channels
     from netlab.machine.boot import FirmwareFiles, ImageFiles, choose_boot
+    from netlab.plan.catalogue import stored_name
 
+    image = stored_name(node.image or "none", node.arch)
     files = ImageFiles(
-        kernel=f"{{{node.image}:kernel}}",
-        packed_kernel=f"{{{node.image}:packed_kernel}}",
-        initrd=f"{{{node.image}:initrd}}",
-        append=f"{{{node.image}:append}}",
-        disk=f"{{{node.image}:disk}}",
+        kernel=f"{{{image}:kernel}}",
+        packed_kernel=f"{{{image}:packed_kernel}}",
+        initrd=f"{{{image}:initrd}}",
+        append=f"{{{image}:append}}",
+        disk=f"{{{image}:disk}}",
     )
     firmware = FirmwareFiles(
         code=node.firmware.code or "{uefi:code}", template=node.firmware.vars or "{uefi:vars}"
@@ -95,16 +97,23 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
         files if node.image else None,
         own=lambda name: f"{{{node.name}:{name}}}",
         firmware=None if node.firmware.kind == "bios" else firmware,
+        netboot=lambda name: f"{{{name}:netboot}}",
     )
     accel = "kvm" if node.accel == "kvm" else "tcg"
     return argv(node, boot, accel=accel, channels=channels(node))
+
+
+def _image(node: NodePlan) -> str:
+    from netlab.plan.catalogue import stored_name
+
+    return "none" if node.image is None else stored_name(node.image, node.arch)
 
 
 def _show(plan: Plan, *, commands: bool) -> None:
     write_table(
         ("node", "id", "image", "cpus", "memory", "loopback"),
         [
-            (n.name, n.id, n.image or "none", n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
+            (n.name, n.id, _image(n), n.cpus, f"{n.memory} MiB", " ".join(n.loopback))
             for n in plan.nodes
         ],
     )

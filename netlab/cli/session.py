@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from netlab.cli.interrupts import watch_signals
 from netlab.cli.journal import Journal
 from netlab.cli.progress import open_progress
 from netlab.cli.pythontests import PythonTests, run_tests
@@ -78,7 +78,7 @@ async def _run(session: Session, journal: Journal) -> None:
     """
     async with open_background() as watcher:
         with trio.CancelScope() as scope:
-            await watcher.start(_watch_signals, scope)
+            await watcher.start(watch_signals, scope)
             if session.script is not None:
                 await _run_script(session, session.script, journal)
             elif session.checks:
@@ -87,16 +87,6 @@ async def _run(session: Session, journal: Journal) -> None:
                 await run_tests(session.tests, journal)
         if scope.cancelled_caught:
             journal.interrupt()
-
-
-async def _watch_signals(
-    scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Cancel a scope at the first signal; further ones do not cut its clean-up short."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        task_status.started()
-        async for _ in signals:
-            scope.cancel()
 
 
 async def _run_checks(session: Session, journal: Journal) -> None:

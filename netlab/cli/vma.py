@@ -33,6 +33,35 @@ ArchiveArgument = Annotated[
     ),
 ]
 
+NewArchiveArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCHIVE",
+        help="A new file, compressed by its suffix (.zst .gz); or - for standard output.",
+    ),
+]
+
+DisksArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME=PATH]...", help="Disks: raw images or block devices, by name."),
+]
+
+ConfigOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-c", "--config", metavar="FILE", help="A configuration, called like its file; repeatable."
+    ),
+]
+
+NewDriveOption = Annotated[
+    list[str] | None,
+    typer.Option("-d", "--drive", metavar="NAME=PATH", help="A disk, too; repeatable."),
+]
+
+CompressOption = Annotated[
+    str | None, typer.Option(metavar="KIND[:LEVEL]", help="zstd:1 to 19, gzip:1 to 9, or none.")
+]
+
 
 @add_verb(
     app,
@@ -49,36 +78,11 @@ ArchiveArgument = Annotated[
     },
 )
 def create(
-    archive: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCHIVE",
-            help="A new file, compressed by its suffix (.zst .gz); or - for standard output.",
-        ),
-    ],
-    disks: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME=PATH]...", help="Disks: raw images or block devices, by name."
-        ),
-    ] = None,
-    config: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "-c",
-            "--config",
-            metavar="FILE",
-            help="A configuration, called like its file; repeatable.",
-        ),
-    ] = None,
-    drive: Annotated[
-        list[str] | None,
-        typer.Option("-d", "--drive", metavar="NAME=PATH", help="A disk, too; repeatable."),
-    ] = None,
-    compress: Annotated[
-        str | None,
-        typer.Option(metavar="KIND[:LEVEL]", help="zstd:1 to 19, gzip:1 to 9, or none."),
-    ] = None,
+    archive: NewArchiveArgument,
+    disks: DisksArgument = None,
+    config: ConfigOption = None,
+    drive: NewDriveOption = None,
+    compress: CompressOption = None,
     uuid: Annotated[
         UUID | None, typer.Option(help="The archive's UUID; a random one by default.")
     ] = None,

@@ -166,7 +166,7 @@ class Apt:
             MissingProgramError: apt-get is not installed.
         """
         self._prepare(recipe)
-        own = self.folder / "lists"
+        own = self.folder / f"lists-{recipe.debian_arch}"
         tell(Progress("resolving packages"))
         for lists in () if refresh else (own, SYSTEM_LISTS):
             if _has_lists(lists):
@@ -222,7 +222,8 @@ class Apt:
                 path.unlink(missing_ok=True)
 
     def _prepare(self, recipe: PackageSet) -> None:
-        for name in ("archives/partial", "no-archives/partial", "lists/partial", "cache", "log"):
+        lists = f"lists-{recipe.debian_arch}/partial"
+        for name in ("archives/partial", "no-archives/partial", lists, "cache", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "apt.conf").write_text(_CONFIGURATION)
         (self.folder / "status").write_text("".join(map(_PRESENT.format, recipe.present)))

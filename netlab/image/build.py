@@ -186,11 +186,10 @@ async def unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
 
 def _pack(tree: Tree, recipe: Recipe) -> dict[str, bytes]:
     contents = select(tree, recipe)
-    return {
-        KERNEL: extract(contents.kernel),
-        PACKED_KERNEL: contents.kernel,
-        INITRD: lz4.compress(cpio.write(contents.entries)),
-    }
+    kernel = extract(contents.kernel)
+    # Two that are the same would only take the place of two.
+    packed = {} if kernel == contents.kernel else {PACKED_KERNEL: contents.kernel}
+    return {KERNEL: kernel, **packed, INITRD: lz4.compress(cpio.write(contents.entries))}
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from netlab.errors import UnknownNameError
 from netlab.image.cpio import Entry
-from netlab.image.entries import device, file, folder, link, text
+from netlab.image.entries import FILES, device, file, folder, link, text
 from netlab.image.system import DEBIAN, SystemRecipe
+from netlab.plan.architectures import ARCHITECTURES
+from netlab.plan.catalogue import IMAGES, stored_name
 
 VERSION = 2
 """Counts changes of the code that change what it makes of the same recipe and packages."""
@@ -20,7 +22,7 @@ class Recipe:
     """What an image is made of.
 
     Attributes:
-        name: The image's name.
+        name: The image's name in the store.
         arch: The guest's architecture, as QEMU names it.
         debian_arch: The same, as Debian names it.
         packages: What apt is asked for; it adds what they depend on.
@@ -253,7 +255,29 @@ MICRO = Recipe(
     "init_on_alloc=0 initcall_blacklist=tracer_init_tracefs",
 )
 
-RECIPES: dict[str, Recipe | SystemRecipe] = {recipe.name: recipe for recipe in (MICRO, DEBIAN)}
+
+def _micro_for(arch: str) -> Recipe:
+    """Return the recipe of the same image for another architecture."""
+    architecture = ARCHITECTURES[arch]
+    console = architecture.console
+    inittab = (FILES / "micro/inittab").read_text().replace("ttyS0", console)
+    # Of x86 alone: there the kernel patches itself for one CPU.
+    words = [word for word in MICRO.append.split() if word != "noreplace-smp"]
+    return replace(
+        MICRO,
+        name=stored_name(MICRO.name, arch),
+        arch=arch,
+        debian_arch=architecture.debian,
+        packages=(f"linux-image-cloud-{architecture.debian}", *MICRO.packages[1:]),
+        entries=(*MICRO.entries, text("etc/inittab", inittab)),
+        append=" ".join(words).replace("ttyS0", console),
+    )
+
+
+RECIPES: dict[str, Recipe | SystemRecipe] = {
+    recipe.name: recipe
+    for recipe in (MICRO, *map(_micro_for, IMAGES[MICRO.name].architectures[1:]), DEBIAN)
+}
 
 
 def find_recipe(name: str) -> Recipe | SystemRecipe:

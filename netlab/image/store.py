@@ -2,10 +2,11 @@
 
 ::
 
-    objects/DIGEST/   kernel, kernel.packed, initrd, perhaps disk.qcow2, image.json: complete,
-                      never changed; or the files of the boot loader
+    objects/DIGEST/   kernel, perhaps kernel.packed, initrd, perhaps disk.qcow2, image.json:
+                      complete, never changed; or the files of the boot loader
     refs/NAME.json    which object NAME is, and of which recipe that was made
     tmp/              builds that are under way; left over if nobody holds the lock
+    downloads/        files of the net that disks are made from, by their digests; may be removed
     apt/              package lists and downloaded packages: a cache, may be removed
     lock              held by whoever builds or removes
 
@@ -46,6 +47,7 @@ from netlab.image.build import (
     read_record,
     sync_folder,
 )
+from netlab.image.download import Downloads
 from netlab.image.loader import LOADER, Loader, LoaderRecipe, locate_loader
 from netlab.image.lock import open_lock, try_lock
 from netlab.image.progress import Progress, Tell
@@ -67,7 +69,7 @@ class Image:
         digest: SHA-256 of everything that it is made of, 64 hexadecimal digits.
         arch: The guest's architecture, as QEMU names it.
         kernel: For QEMU's ``-kernel``.
-        packed_kernel: The same as its package has it, a bzImage, for machines with a display.
+        packed_kernel: The same as its package has it, for machines with a display or with UEFI.
         initrd: For QEMU's ``-initrd``.
         append: For QEMU's ``-append``.
         disk: A disk with the whole system and a boot loader, qcow2, only ever read; or None.
@@ -107,6 +109,11 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def downloads(self) -> Downloads:
+        """Files of the net that disks are made from."""
+        return Downloads(self.folder / "downloads")
 
     async def ensure(
         self, name: str, *, progress: Tell | None = None, rebuild: bool = False
@@ -301,7 +308,7 @@ class Store:
             digest=record.digest,
             arch=record.arch,
             kernel=folder / KERNEL,
-            packed_kernel=folder / PACKED_KERNEL,
+            packed_kernel=folder / (PACKED_KERNEL if PACKED_KERNEL in record.sizes else KERNEL),
             initrd=folder / INITRD,
             append=record.append,
             disk=folder / DISK if DISK in record.sizes else None,

@@ -8,7 +8,8 @@
 ``GET /counters``              the counters of every tap
 ``WS /frames?interface=``      what passes a tap or bridge: nanoseconds (8 bytes, big-endian), frame
 ``WS /cut?nodes=``             holds the disks of nodes (a JSON list of names) as they are until it
-                               is closed; the first message says where they can be read
+                               is closed, or something is sent: then it is closed when they are
+                               let go; the first message says where they can be read
 ``POST /down``                 takes the lab down; answers before it is
 ``GET /nodes/N``               the node; ``/nodes/N/ready`` waits until it is ready
 ``POST /nodes/N/exec``         runs a program: ``{"argv", "stdin" (base64), "environment"}``; with
@@ -153,11 +154,19 @@ async def _send_frames(service: Service, websocket: WebSocket) -> None:
 
 
 async def _cut(service: Service, websocket: WebSocket) -> None:
+    """Hold disks; any message asks for the end, which is there when the socket is closed."""
+
     async def hold() -> None:
-        async with service.lab.open_cut(_read_names(websocket)) as cut:
-            await websocket.send_json(asdict(cut))
-            # Until the other end closes, or is gone.
-            await websocket.receive()
+        async with open_background() as tasks:
+
+            async def watch() -> None:
+                await websocket.receive()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            async with service.lab.open_cut(_read_names(websocket)) as cut:
+                await websocket.send_json(asdict(cut))
+                await trio.sleep_forever()
 
     await serve_socket(websocket, hold)
 

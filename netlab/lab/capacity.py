@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from netlab.errors import CapacityError
-from netlab.plan.model import Plan
+from netlab.plan.architectures import ARCHITECTURES
+from netlab.plan.model import NodePlan, Plan
 
 OVERHEAD = 112
 """MiB that a QEMU needs beside its guest's memory: its own code and heap, and TCG's translations. A
@@ -22,7 +23,14 @@ _MIB = 1 << 20
 def memory_needed(plan: Plan) -> int:
     """Return the MiB that all machines of a plan may come to use."""
     displays = sum(node.display != "none" for node in plan.nodes)
-    return sum(node.memory + OVERHEAD for node in plan.nodes) + displays * DISPLAY
+    flashes = sum(map(_flash, plan.nodes))
+    return sum(node.memory + OVERHEAD for node in plan.nodes) + displays * DISPLAY + flashes
+
+
+def _flash(node: NodePlan) -> int:
+    """Return the MiB of a node's UEFI firmware: little on x86_64, much on aarch64."""
+    uefi = ARCHITECTURES[node.arch].uefi
+    return uefi.flash if uefi and node.firmware.kind == "uefi" else 0
 
 
 def memory_available(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -52,11 +52,16 @@ class _Connection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a program in a guest ended, and what it printed."""
+    """How a program in a guest ended, and what it printed.
+
+    Attributes:
+        incomplete: What is missing of the output (the agent keeps 16 MiB of each), or None.
+    """
 
     status: int
     stdout: bytes
     stderr: bytes
+    incomplete: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +110,50 @@ class Client:
         *,
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
+        output: Callable[[str, bytes], None] | None = None,
     ) -> Result:
         """Run a program in a node.
 
+        Args:
+            node: Its name.
+            argv: The program with its arguments.
+            stdin: What it reads.
+            environment: Additions to its environment.
+            output: Takes a stream's name, ``stdout`` or ``stderr``, and what the program printed
+                there, as it comes; the result has no output then.
+
         Raises:
             UnknownNameError: No such node.
+            ControlError: The lab ended meanwhile.
             NetlabError: The node is not ready, its agent refused, or its QEMU ended.
         """
         body = {
             "argv": list(argv),
             "stdin": base64.b64encode(stdin).decode(),
             "environment": dict(environment or {}),
+            "tell": output is not None,
         }
-        answer = self._call("POST", f"/nodes/{quote(node, safe='')}/exec", body)
+        path = f"/nodes/{quote(node, safe='')}/exec"
+        if output is None:
+            answer = self._call("POST", path, body)
+        else:
+            answer = self._pass_on(path, body, output)
         stdout, stderr = (base64.b64decode(answer[key]) for key in ("stdout", "stderr"))
-        return Result(int(answer["status"]), stdout, stderr)
+        return Result(int(answer["status"]), stdout, stderr, answer["incomplete"])
+
+    def _pass_on(
+        self, path: str, body: object, output: Callable[[str, bytes], None]
+    ) -> dict[str, Any]:
+        """Pass a program's output on and return how it ended."""
+        with self._stream(path, "POST", body) as response:
+            for line in response:
+                piece: dict[str, Any] = json.loads(line)
+                if "error" in piece:
+                    raise from_record(piece["error"])
+                if "status" in piece:
+                    return piece
+                output(str(piece["stream"]), base64.b64decode(piece["data"]))
+        raise ControlError(f"lab {self.folders.lab} ended while a program ran")
 
     def set_link(self, first: str, second: str, *, up: bool) -> None:
         """Pull the cables between two endpoints, or put them back."""
@@ -175,8 +209,10 @@ class Client:
                 raise ControlError(f"lab {self.folders.lab} ended while it answered") from error
 
     @contextmanager
-    def _stream(self, path: str) -> Generator[http.client.HTTPResponse]:
-        with self._request("GET", path) as response:
+    def _stream(
+        self, path: str, method: str = "GET", body: object = None
+    ) -> Generator[http.client.HTTPResponse]:
+        with self._request(method, path, body) as response:
             try:
                 yield response
             except (http.client.HTTPException, ConnectionError):

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from netlab.errors import MissingFeatureError, NetlabError, NotReadyError
-from netlab.image.store import Image, Progress, Store, open_store
+from netlab.image.known import bring_files
+from netlab.image.progress import Progress
+from netlab.image.store import Store, open_store
+from netlab.lab.boots import ensure_images, find_servers, open_boots
 from netlab.lab.events import EventLog
 from netlab.lab.frames import SocketFrames, open_frames
 from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
-from netlab.machine.accel import AccelChoice, find_obstacle, probe, recall
-from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
+from netlab.machine.accel import AccelChoice, find_obstacle, host_arch, probe, recall
+from netlab.machine.boot import Boot, FirmwareFiles
 from netlab.machine.cut import Cut, open_cut
-from netlab.machine.hostfiles import find_files
+from netlab.machine.hostfiles import find_emulators, find_files
 from netlab.machine.kept import kept_folder
-from netlab.plan.model import Accel, NodePlan, Plan, SegmentPlan
+from netlab.plan.catalogue import DEFAULT_IMAGE, stored_name
+from netlab.plan.model import Accel, Plan, SegmentPlan
 from netlab.plan.segments import find_node
-from netlab.plan.settings import DEFAULT_IMAGE
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
 
@@ -147,18 +151,11 @@ async def open_lab(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
-        _check_accel(plan, options)
-        firmware = find_files(plan.nodes)
         store = store or open_store()
-        images = await _ensure_images(
-            (node.image for node in plan.nodes if node.image), store, events
+        plan, firmware = await _find_all(plan, options, store, events)
+        boots = await stack.enter_async_context(
+            open_boots(plan, firmware, store=store, events=events, folder=folder)
         )
-        boots = {
-            node.name: _boot(
-                node, images.get(node.image or ""), firmware[node.name], folder / "nodes"
-            )
-            for node in plan.nodes
-        }
         log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         stack.callback(os.close, log)
         sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
@@ -177,9 +174,33 @@ async def open_lab(
         )
         tasks = await stack.enter_async_context(open_tasks())
         for name, node in lab.nodes.items():
-            tasks.start_soon(node.run, boots[name], accels[name].accel, shared)
+            servers = [lab[server] for server in find_servers(plan, node.plan)]
+            run = partial(node.run, boots[name], accels[name].accel, shared)
+            tasks.start_soon(_run_after, servers, run)
         yield lab
         tasks.cancel_scope.cancel()
+
+
+async def _find_all(
+    plan: Plan, options: Options, store: Store, events: EventLog
+) -> tuple[Plan, dict[str, FirmwareFiles | None]]:
+    """Find what a plan needs of this host, before anything starts, and where its files are."""
+    _check_accel(plan, options)
+    find_emulators(plan.nodes)
+
+    def tell(progress: Progress) -> None:
+        events.record("image", str(progress))
+
+    plan = await bring_files(plan, plan.nodes, store.downloads, tell=tell)
+    return plan, find_files(plan.nodes)
+
+
+async def _run_after(servers: Sequence[Node], run: Callable[[], Awaitable[None]]) -> None:
+    for server in servers:
+        # One that fails says so itself; whoever needs it will say what it lacks.
+        with suppress(NetlabError):
+            await server.wait_ready()
+    await run()
 
 
 async def wait_ready_within(lab: Lab, timeout: float) -> None:
@@ -225,65 +246,50 @@ def _describe_late(node: Node) -> str:
 
 def _check_accel(plan: Plan, options: Options) -> None:
     """Refuse an accelerator that is insisted on and is not there."""
-    asked = [node.name for node in plan.nodes if (options.accel or node.accel) == "kvm"]
+    asked = [node for node in plan.nodes if (options.accel or node.accel) == "kvm"]
+    foreign = next((node for node in asked if node.arch != host_arch()), None)
+    if foreign is not None:
+        raise MissingFeatureError(
+            f"{foreign.name} asks for KVM, and is a machine for {foreign.arch} on a host that is"
+            f" {host_arch()}",
+            hint="write accel: auto, which emulates what is foreign",
+        )
     obstacle = find_obstacle()
     if asked and obstacle:
         raise MissingFeatureError(
-            f"{asked[0]} asks for KVM, and {obstacle}",
+            f"{asked[0].name} asks for KVM, and {obstacle}",
             hint="`accel: auto` takes what works; `netlab doctor` says how to get KVM",
         )
-
-
-async def _ensure_images(names: Iterable[str], store: Store, events: EventLog) -> dict[str, Image]:
-    images: dict[str, Image] = {}
-
-    for name in dict.fromkeys(names):
-
-        def tell(progress: Progress, name: str = name) -> None:
-            events.record("image", f"{name}: {progress}")
-
-        images[name] = await store.ensure(name, progress=tell)
-    return images
-
-
-def _boot(
-    node: NodePlan, image: Image | None, firmware: FirmwareFiles | None, folder: Path
-) -> Boot:
-    def own(name: str) -> str:
-        return str(folder.absolute() / node.name / name)
-
-    if image is None:
-        return choose_boot(node, None, own=own, firmware=firmware)
-    files = ImageFiles(
-        kernel=str(image.kernel),
-        packed_kernel=str(image.packed_kernel),
-        initrd=str(image.initrd),
-        append=image.append,
-        disk=str(image.disk) if image.disk else None,
-    )
-    return choose_boot(node, files, own=own, firmware=firmware)
 
 
 async def _choose_accels(
     plan: Plan, options: Options, sandbox: Sandbox, store: Store, events: EventLog
 ) -> dict[str, AccelChoice]:
     """Return each node's accelerator; what ``auto`` means is only found out when a node asks."""
-    asked: dict[str, Accel] = {node.name: options.accel or node.accel for node in plan.nodes}
-    choices: dict[Accel, AccelChoice] = {
-        "kvm": AccelChoice(accel="kvm", reason="asked for"),
-        "tcg": AccelChoice(accel="tcg", reason="asked for"),
-    }
-    if "auto" in asked.values():
-        choices["auto"] = await _probe(sandbox, store, events)
-    return {name: choices[accel] for name, accel in asked.items()}
+    choices: dict[tuple[Accel, str], AccelChoice] = {}
+    for node in plan.nodes:
+        asked = options.accel or node.accel
+        if (asked, node.arch) in choices:
+            continue
+        if asked != "auto":
+            choice = AccelChoice(accel=asked, reason="asked for")
+        elif node.arch != host_arch():
+            choice = AccelChoice(accel="tcg", reason=f"{node.arch} on {host_arch()}")
+        else:
+            choice = await _probe(sandbox, store, events)
+        choices[asked, node.arch] = choice
+    return {node.name: choices[options.accel or node.accel, node.arch] for node in plan.nodes}
 
 
 async def _probe(sandbox: Sandbox, store: Store, events: EventLog) -> AccelChoice:
     """Find out which accelerator works; what is booted for it is the image that boots fastest."""
-    known = None if find_obstacle() else recall()
+    obstacle = find_obstacle()
+    if obstacle:
+        return AccelChoice(accel="tcg", reason=obstacle)
+    known = recall()
     if known is not None:
         return known
-    images = await _ensure_images((DEFAULT_IMAGE,), store, events)
-    image = images[DEFAULT_IMAGE]
+    name = stored_name(DEFAULT_IMAGE, host_arch())
+    image = (await ensure_images((name,), store, events))[name]
     boot = Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
     return await probe(sandbox, boot)

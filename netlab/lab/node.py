@@ -108,7 +108,8 @@ class Node:
         if self.error is not None:
             return self.error.message
         if self.state == "queued":
-            return "waiting for a boot slot"
+            others = " or for the other nodes of its network" * (self.plan.boot == "network")
+            return f"waiting for a boot slot{others}"
         if self.state == "configuring" and self._machine is not None:
             return self._machine.status_reason() or _CONFIGURING
         if self.state == "booting" and self._machine is not None:

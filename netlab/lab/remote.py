@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, final
 
 import trio
 
-from netlab.errors import ControlError
+from netlab.errors import ControlError, NetlabError
 from netlab.lab.client import open_client
 from netlab.lab.connection import Connection, Socket, open_connection, read_lines
 from netlab.lab.events import Event, EventLog
@@ -30,6 +30,9 @@ from netlab.plan.codec import from_json
 from netlab.plan.model import Plan, SegmentPlan
 from netlab.sandbox.sandbox import Counters
 from netlab.scopes import open_background, open_tasks
+
+LET_GO_LIMIT = 30.0
+"""Seconds that a lab gets to let go of what it held, also when who asked for it was cancelled."""
 
 
 @final
@@ -97,10 +100,17 @@ class RemoteLab:
             MachineError: A node's disks are held already.
         """
         async with self._connection.open_socket("/cut", nodes=json.dumps(list(names))) as socket:
-            answer = await socket.receive()
-            if not isinstance(answer, dict):
-                raise ControlError("the lab did not say what it holds")
-            yield read_cut(answer)
+            try:
+                answer = await socket.receive()
+                if not isinstance(answer, dict):
+                    raise ControlError("the lab did not say what it holds")
+                yield read_cut(answer)
+            finally:
+                # Until it is let go: who asks again at once is not told that it is held.
+                with trio.move_on_after(LET_GO_LIMIT, shield=True), suppress(NetlabError):
+                    await socket.send_text("end")
+                    while await socket.receive() is not None:
+                        pass
 
     async def follow_events(self) -> None:
         """Take in what happens until the lab ends."""

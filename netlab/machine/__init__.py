@@ -3,6 +3,7 @@
 The modules, in the order in which a machine comes to life::
 
     argv.py        NodePlan -> QEMU's command line; pure
+    devices.py       what else it has, beside disks and network cards
     disk.py        overlays over images
     accel.py       KVM when it really works, else TCG
     machine.py     open_machine: QEMU from start to end

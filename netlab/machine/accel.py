@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -20,9 +20,10 @@ import platformdirs
 import trio
 
 from netlab.errors import MachineError
-from netlab.machine.argv import ARCHITECTURES
 from netlab.machine.boot import Boot
 from netlab.machine.machine import Machine, open_machine
+from netlab.plan.architectures import ARCHITECTURES
+from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES
 from netlab.plan.model import NodePlan
 from netlab.process import Launcher, find_program
 from netlab.scopes import open_background
@@ -95,8 +96,15 @@ def _memory(cache_folder: Path | None) -> Path:
     return (cache_folder or platformdirs.user_cache_path("netlab")) / "accel.json"
 
 
+def host_arch() -> str:
+    """Return the architecture whose guests this host runs without emulation, as QEMU names it."""
+    return os.uname().machine
+
+
 def find_obstacle(device: Path = DEVICE) -> str:
     """Say why KVM cannot even be tried; empty if it can."""
+    if host_arch() not in IMAGES[DEFAULT_IMAGE].architectures:
+        return f"there is no image for {host_arch()} to try KVM with"
     if not device.exists():
         return f"there is no {device}"
     if not os.access(device, os.R_OK | os.W_OK):
@@ -109,7 +117,7 @@ async def _try(launcher: Launcher, boot: Boot, limit: float) -> AccelChoice:
         try:
             with trio.fail_after(limit):
                 async with open_machine(
-                    _NODE, boot, accel="kvm", launcher=launcher, folder=Path(folder)
+                    _node(), boot, accel="kvm", launcher=launcher, folder=Path(folder)
                 ) as machine:
                     await _wait_userspace(machine)
         except trio.TooSlowError:
@@ -138,7 +146,7 @@ async def _wait_userspace(machine: Machine) -> None:
 
 def _circumstances(device: Path, limit: float) -> dict[str, object]:
     """Everything that the answer depends on; QEMU's version goes by its binary's size and time."""
-    program = Path(find_program(ARCHITECTURES[_NODE.arch].program)).resolve()
+    program = Path(find_program(ARCHITECTURES[host_arch()].program)).resolve()
     binary, node = program.stat(), device.stat()
     return {
         "qemu": [str(program), binary.st_size, binary.st_mtime_ns],
@@ -182,11 +190,17 @@ def _remember(memory: Path, circumstances: Mapping[str, object], choice: AccelCh
         Path(file.name).replace(memory)
 
 
+def _node() -> NodePlan:
+    """Return the small machine, of the host's own architecture."""
+    arch = host_arch()
+    return replace(_NODE, arch=arch, machine=ARCHITECTURES[arch].machines[0])
+
+
 _NODE = NodePlan(
     name="probe",
     id=1,
     id_given=True,
-    image="micro",
+    image=DEFAULT_IMAGE,
     arch="x86_64",
     accel="auto",
     cpus=1,

@@ -221,6 +221,10 @@ class Agent:
         """Let the guest write to its file systems again; return how many were frozen."""
         return _count(await self._channel.call("guest-fsfreeze-thaw"), "thaw")
 
+    async def post_thaw(self) -> None:
+        """Ask for :meth:`thaw` and do not wait: an agent that is still freezing does it next."""
+        await self._channel.post_blindly("guest-fsfreeze-thaw")
+
     async def post_shutdown(self, mode: Literal["powerdown", "reboot"]) -> None:
         """Ask the guest to power off or to boot again; it does not say whether it will."""
         await self._channel.post("guest-shutdown", {"mode": mode})

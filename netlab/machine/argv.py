@@ -8,12 +8,15 @@ can be taken down by name and a node's PCI addresses never depend on another's.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from netlab.errors import InputError
 from netlab.machine.boot import Boot
+from netlab.machine.devices import device_options
 from netlab.machine.drives import disk_options, escape, firmware_options
+from netlab.plan.architectures import ARCHITECTURES, Architecture
 from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
 from netlab.plan.model import Display, InterfacePlan, MachineType, NodePlan, Wire
 
@@ -27,8 +30,8 @@ AGENT_PORT = "agent0"
 DISPLAY_SLOT = 0x03
 FIRST_NIC_SLOT = 0x10
 FUNCTIONS = 8
-"""PCI: q35 has its own devices in slots 0 and 31, pc in 0 and 1; a slot has 8 functions, and so the
-15 slots from 0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
+"""PCI: q35 has its own devices in slots 0 and 31, pc in 0 and 1, virt in 0; a slot has 8 functions,
+so the 15 slots from 0x10 to 0x1e hold MAXIMUM_INTERFACES without a bridge."""
 
 MESSAGE_SIGNALLED = 48
 """So many interfaces get interrupts of their own, three each (MSI-X); those behind share the four
@@ -60,19 +63,6 @@ class Channels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """What differs between guests' architectures.
-
-    Attributes:
-        program: QEMU.
-        emulated: The CPU under TCG.
-    """
-
-    program: str
-    emulated: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Chassis:
     """What differs between machine types.
 
@@ -90,13 +80,10 @@ class _Chassis:
 DISPLAYS: dict[Display, str] = {"std": "VGA", "virtio": "virtio-vga"}
 """QEMU's device for each display that is one: what Proxmox starts for the same word on x86_64."""
 
-ARCHITECTURES = {
-    "x86_64": Architecture(program="qemu-system-x86_64", emulated="max"),
-}
-
 _CHASSIS: dict[MachineType, _Chassis] = {
     "q35": _Chassis(pci="pcie.0", serial_slot=0x01),
     "pc": _Chassis(pci="pci.0", serial_slot=0x04),
+    "virt": _Chassis(pci="pcie.0", serial_slot=0x01),
 }
 
 
@@ -128,11 +115,29 @@ def argv(
         channels: Its descriptors.
 
     Raises:
-        InputError: The architecture is unknown, or there are more interfaces or disks than slots.
+        InputError: The architecture is unknown, the CPU is not this accelerator's, or there are
+            more interfaces or disks than slots.
     """
     architecture, chassis = _check(node, boot), _CHASSIS[node.machine]
     pci = chassis.pci
     arguments = (
+        *_chassis(node, architecture, boot, accel),
+        *_channel_devices(channels, chassis),
+        *device_options(node.devices, boot, pci),
+        *_display(node.display, pci),
+        *(() if boot.firmware is None else firmware_options(boot.firmware)),
+        *_boot(boot),
+        *disk_options(boot, pci),
+        *_nics(node, boot, channels, pci),
+        node.devices.qemu_args,
+    )
+    return tuple(word for group in arguments for word in group)
+
+
+def _chassis(
+    node: NodePlan, architecture: Architecture, boot: Boot, accel: Literal["kvm", "tcg"]
+) -> tuple[tuple[str, ...], ...]:
+    return (
         (architecture.program,),
         ("-name", f"guest={escape(node.name)}"),
         ("-nodefaults",),
@@ -140,29 +145,36 @@ def argv(
         ("-display", "none"),
         # A guest that breaks out of its devices finds no way to start programs or gain rights.
         ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-        ("-machine", _machine(node.machine, boot)),
+        ("-machine", _machine(node.machine, architecture, boot)),
         ("-accel", accel),
-        ("-cpu", "host" if accel == "kvm" else architecture.emulated),
+        ("-cpu", _cpu(node, architecture, accel)),
         ("-smp", str(node.cpus)),
         ("-m", f"{node.memory}M"),
         ("-uuid", node.uuid),
         ("-rtc", "base=utc"),
         # A panicked guest stays to be looked at.
         ("-action", "panic=pause"),
-        *_channel_devices(channels, chassis),
-        ("-object", "rng-random,id=random0,filename=/dev/urandom"),
-        ("-device", f"virtio-rng-pci,id=rng0,rng=random0,bus={pci},addr=0x2,disable-legacy=on"),
-        *_display(node.display, pci),
-        *(() if boot.firmware is None else firmware_options(boot.firmware)),
-        *_boot(boot),
-        *disk_options(boot, pci),
-        *(
-            group
-            for index, interface in enumerate(node.interfaces)
-            for group in _nic(index, interface, node.wire, channels.interfaces[index], pci)
-        ),
     )
-    return tuple(word for group in arguments for word in group)
+
+
+def _nics(node: NodePlan, boot: Boot, channels: Channels, pci: str) -> Iterator[tuple[str, str]]:
+    for index, interface in enumerate(node.interfaces):
+        # Firmware of its own has the card that a machine boots from, and no other.
+        own = "bootindex=0" if boot.network and index == 0 else "romfile="
+        descriptor = channels.interfaces[index]
+        yield from _nic(index, interface, node.wire, descriptor, (f"bus={pci}", own))
+
+
+def _cpu(node: NodePlan, architecture: Architecture, accel: Literal["kvm", "tcg"]) -> str:
+    model = node.devices.cpu
+    if model is None:
+        return "host" if accel == "kvm" else architecture.processor
+    if accel == "tcg" and model.partition(",")[0] == "host":
+        raise InputError(
+            f"{node.name}: the CPU {model!r} is KVM's, and this machine runs under TCG",
+            hint="leave cpu out, or name a model such as max",
+        )
+    return model
 
 
 def _check(node: NodePlan, boot: Boot) -> Architecture:
@@ -211,11 +223,15 @@ def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
     return (("-device", f"{device},id=display0,bus={pci},addr={DISPLAY_SLOT:#x}"),)
 
 
-def _machine(machine: str, boot: Boot) -> str:
-    if boot.firmware is None:
-        return machine
-    management = ",smm=on" if boot.firmware.secure else ""
-    return f"{machine}{management},pflash0=firmware0,pflash1=firmware1"
+def _machine(machine: str, architecture: Architecture, boot: Boot) -> str:
+    options: tuple[str, ...] = ()
+    if boot.firmware is not None:
+        management = ("smm=on",) if boot.firmware.secure else ()
+        options = (*management, "pflash0=firmware0", "pflash1=firmware1")
+    elif boot.network:
+        # The BIOS, and iPXE with it, then speaks on the serial port.
+        options = ("graphics=off",)
+    return ",".join((machine, *architecture.machine_options, *options))
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
@@ -230,14 +246,14 @@ def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:
 
 
 def _nic(
-    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, pci: str
+    index: int, interface: InterfacePlan, wire: Wire, descriptor: int, place: tuple[str, str]
 ) -> tuple[tuple[str, str], ...]:
     slot, function = divmod(index, FUNCTIONS)
     parts = [
         f"virtio-net-pci,id={nic_id(index)},netdev=net{index},mac={escape(interface.mac)}",
-        f"bus={pci},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
+        f"{place[0]},addr={FIRST_NIC_SLOT + slot:#x}.{function}",
         "disable-legacy=on",
-        "romfile=",
+        place[1],
     ]
     if function == 0:
         parts.append("multifunction=on")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from netlab.plan.model import Bus, DiskFormat, DiskPlan, NodePlan
+from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
 
 _MIB = 1 << 20
 
@@ -90,6 +90,14 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFile:
+    """A file of a machine's own that is there before it starts, for its user alone."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -99,6 +107,9 @@ class Boot:
         append: Its command line.
         disks: Its disks, the root disk first if it has one.
         firmware: Its UEFI firmware, or None for the BIOS that QEMU has.
+        network: Whether its first network card comes first of all, with firmware of its own.
+        cdroms: Images of CD-ROMs in its drives, looked at when no disk starts.
+        credentials: What SMBIOS hands to systemd in the guest.
     """
 
     kernel: str | None
@@ -106,6 +117,9 @@ class Boot:
     append: str = ""
     disks: tuple[Disk, ...] = ()
     firmware: Firmware | None = None
+    network: bool = False
+    cdroms: tuple[CdromPlan, ...] = ()
+    credentials: tuple[OwnFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +147,7 @@ def choose_boot(
     *,
     own: Callable[[str], str],
     firmware: FirmwareFiles | None = None,
+    netboot: Callable[[str], str] = str,
 ) -> Boot:
     """Return what a node boots from, of what its image and the host have.
 
@@ -141,23 +156,23 @@ def choose_boot(
         files: Its image's, or None for a node without.
         own: Returns the path of a file of the node's own, by its name.
         firmware: The build of UEFI firmware that it has, if that is its firmware.
+        netboot: Returns the path of what an image boots from over the network, by its name.
     """
     boot = Boot(
         kernel=None,
         disks=tuple(
-            _disk(disk, files and files.disk, own(f"disk{index}.qcow2"))
+            _disk(disk, _below(disk, files, netboot), own(f"disk{index}.qcow2"))
             for index, disk in enumerate(node.disks)
         ),
-        firmware=None
-        if firmware is None
-        else Firmware(
-            code=firmware.code,
-            template=firmware.template,
-            store=own(VARIABLES),
-            secure=node.firmware.secure_boot,
+        firmware=None if firmware is None else _firmware(node, firmware, own),
+        network=node.boot == "network",
+        cdroms=node.cdroms,
+        credentials=tuple(
+            OwnFile(path=own(f"credential{index}"), content=credential.string.encode())
+            for index, credential in enumerate(node.devices.credentials)
         ),
     )
-    if files is None or node.boot == "disk":
+    if files is None or node.boot != "kernel":
         return boot
     kernel, append = files.kernel, files.append
     if node.tmpfs_root:
@@ -172,8 +187,17 @@ def choose_boot(
     return replace(boot, kernel=kernel, initrd=files.initrd, append=append)
 
 
-def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
-    base, kind = (image, "qcow2") if disk.source == "image" else (disk.file, disk.format)
+def _below(
+    disk: DiskPlan, files: ImageFiles | None, netboot: Callable[[str], str]
+) -> tuple[str | None, DiskFormat | None]:
+    """Return the file that a disk begins as, and its format."""
+    if disk.source == "image":
+        return files and files.disk, "qcow2"
+    return (disk.file if disk.image is None else netboot(disk.image)), disk.format
+
+
+def _disk(disk: DiskPlan, below: tuple[str | None, DiskFormat | None], own: str) -> Disk:
+    base, kind = below
     size = None if disk.size is None else disk.size * _MIB
     serial = disk.serial if disk.persist else None
     layer = Layer(base=base, format=kind or "raw", size=size, serial=serial)
@@ -189,3 +213,12 @@ def _disk(disk: DiskPlan, image: str | None, own: str) -> Disk:
     if base is None or not disk.read_only:
         return made
     return replace(made, file=base, format=layer.format, layer=None)
+
+
+def _firmware(node: NodePlan, files: FirmwareFiles, own: Callable[[str], str]) -> Firmware:
+    return Firmware(
+        code=files.code,
+        template=files.template,
+        store=own(VARIABLES),
+        secure=node.firmware.secure_boot,
+    )

@@ -39,6 +39,9 @@ INTERRUPTED = "the guest's agent ended meanwhile"
 
 _DELIMITER = b"\xff"
 
+_RESET = b"\n" + _DELIMITER
+"""Empties the agent's parser; the line end closes a string that a request may have left open."""
+
 
 @final
 class AgentChannel:
@@ -120,6 +123,17 @@ class AgentChannel:
             self._in_step = False
             await self._send(encode(_request(command, arguments)))
 
+    async def post_blindly(self, command: str) -> None:
+        """Send a command whether the agent answers or not: one that is busy does it next.
+
+        Raises:
+            AgentClosedError: The connection has ended.
+            MachineError: The machine failed.
+        """
+        async with self._turn:
+            self._in_step = False
+            await self._send(_RESET + encode(_request(command, None)))
+
     async def measure_silence(self, limit: float) -> float:
         """Return for how long the agent has owed an answer; 0.0 when it owes none.
 
@@ -157,8 +171,7 @@ class AgentChannel:
         self._identifier += 1
         number = self._identifier
         request = _request("guest-sync-delimited", {"id": number})
-        # The line end before it closes a string that a cut-off request may have left open.
-        await self._send(b"\n" + _DELIMITER + encode(request))
+        await self._send(_RESET + encode(request))
         while True:
             line = await self._receive()
             _, delimiter, rest = line.rpartition(_DELIMITER)

@@ -164,7 +164,7 @@ class _Held:
 
     async def _plug(self, disk: CutDisk, node: str) -> None:
         device = f"/machine/peripheral/blk{disk.name.removeprefix('disk')}"
-        await self.machine.qmp.execute("qom-set", path=device, property="drive", value=node)
+        await _surely(self.machine, "qom-set", path=device, property="drive", value=node)
 
 
 @asynccontextmanager
@@ -194,7 +194,7 @@ async def _serve(machine: Machine, path: Path, stack: AsyncExitStack) -> None:
     with _listen(path) as listener:
         await machine.qmp.give_descriptor("cut", listener.fileno())
     try:
-        await machine.qmp.execute("nbd-server-start", addr={"type": "fd", "data": {"str": "cut"}})
+        await _surely(machine, "nbd-server-start", addr={"type": "fd", "data": {"str": "cut"}})
     except QMPCommandError as error:
         with suppress(NetlabError):
             await machine.qmp.execute("closefd", fdname="cut")
@@ -245,12 +245,12 @@ async def _offer(held: _Held, stack: AsyncExitStack) -> None:
             machine, stack, access, driver="snapshot-access", file=f"cut-filter-{disk.name}"
         )
         export = {"type": "nbd", "node-name": access, "name": disk.name, "writable": False}
-        await machine.qmp.execute("block-export-add", id=access, **export)
+        await _surely(machine, "block-export-add", id=access, **export)
         stack.push_async_callback(_quietly, partial(_end_export, machine, access))
 
 
 async def _add_node(machine: Machine, stack: AsyncExitStack, name: str, **options: object) -> None:
-    await machine.qmp.execute("blockdev-add", **{"node-name": name, **options})
+    await _surely(machine, "blockdev-add", **{"node-name": name, **options})
     stack.push_async_callback(
         _quietly, partial(machine.qmp.execute, "blockdev-del", **{"node-name": name})
     )
@@ -274,10 +274,28 @@ async def _end_export(machine: Machine, name: str) -> None:
         await events.wait(lambda event: event.data.get("id") == name)
 
 
-async def _quietly(function: Callable[[], Awaitable[object]]) -> None:
-    """Undo one thing, whatever happens; a machine that has ended has nothing to undo."""
+async def _surely(machine: Machine, command: str, **arguments: object) -> None:
+    """Run a command whose outcome is known, also when cancelled: it might have to be undone.
+
+    Raises:
+        MachineError: QEMU refuses, has ended, or does not answer.
+    """
+    with trio.move_on_after(CLEAN_UP_LIMIT, shield=True):
+        await machine.qmp.execute(command, **arguments)
+        return
+    raise MachineError(f"{machine.node.name}: QEMU does not answer its monitor")
+
+
+async def _quietly(function: Callable[[], Awaitable[object]]) -> bool:
+    """Undo one thing, whatever happens; a machine that has ended has nothing to undo.
+
+    Returns:
+        Whether it was undone.
+    """
     with trio.move_on_after(CLEAN_UP_LIMIT, shield=True), suppress(NetlabError):
         await function()
+        return True
+    return False
 
 
 async def _take(held: Sequence[_Held], stack: AsyncExitStack) -> tuple[list[int], float]:
@@ -317,7 +335,9 @@ async def _freezing(machines: Sequence[Machine]) -> AsyncGenerator[list[int]]:
             frozen[index] = await machine.agent.freeze()
 
     async def thaw(machine: Machine) -> None:
-        await _quietly(machine.agent.thaw)
+        if not await _quietly(machine.agent.thaw):
+            # It may be freezing even now, or begin when it wakes: it must not end with that.
+            await _quietly(machine.agent.post_thaw)
 
     try:
         async with open_tasks() as tasks:

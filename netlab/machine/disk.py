@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
 
 from netlab.errors import MachineError
-from netlab.machine.boot import Boot, Layer
+from netlab.machine.boot import Boot, Layer, OwnFile
 from netlab.machine.firmware import open_store
 from netlab.machine.kept import kept_name, open_kept
-from netlab.plan.model import DiskFormat, DiskPlan
+from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan
 from netlab.process import run
 
 # Magic, version, offset of the backing file's name, (its length, cluster bits), size in bytes,
 # (…), incompatible features: big-endian.
 _HEADER = struct.Struct(">4sIQ8xQ40xQ")
 _EXTERNAL_DATA = 1 << 2
+_FIRST_DESCRIPTOR = 16 * 2048
 
 
 def has_files(boot: Boot) -> bool:
     """Say whether the files of a machine's own are there, all that it needs."""
     stores = () if boot.firmware is None else (boot.firmware.store,)
-    return all(Path(file).exists() for file in (*(disk.file for disk in boot.disks), *stores))
+    others = (*(disk.file for disk in boot.disks), *(file.path for file in boot.credentials))
+    return all(Path(file).exists() for file in (*others, *stores))
 
 
 @asynccontextmanager
 async def open_files(boot: Boot, kept: Path) -> AsyncGenerator[None]:
     """Give a machine the files of its own, for the block's length.
 
-    Disks that are empty or layers over others, and a store of UEFI variables. What the machine
-    writes stays while it stops and starts; in the end nothing is left but disks that are kept.
+    Disks that are empty or layers over others, a store of UEFI variables, credentials. What the
+    machine writes stays while it stops and starts; in the end nothing is left but disks that are
+    kept.
 
     Args:
         boot: What it boots from.
@@ -48,6 +51,8 @@ async def open_files(boot: Boot, kept: Path) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         if boot.firmware is not None:
             stack.enter_context(open_store(boot.firmware))
+        for file in boot.credentials:
+            stack.enter_context(_open_own(file))
         for disk in boot.disks:
             layer, path = disk.layer, Path(disk.file)
             if layer is None:
@@ -60,6 +65,16 @@ async def open_files(boot: Boot, kept: Path) -> AsyncGenerator[None]:
                 await trio.Path(path).symlink_to(target)
             stack.callback(path.unlink, missing_ok=True)
         yield
+
+
+@contextmanager
+def _open_own(file: OwnFile) -> Generator[None]:
+    path = _claim(Path(file.path))
+    try:
+        path.write_bytes(file.content)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 async def create_overlay(
@@ -115,7 +130,7 @@ def _claim(path: Path) -> Path:
         # qemu-img would write over an existing disk without a word.
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
-        raise MachineError(f"{path}: this disk exists already") from None
+        raise MachineError(f"{path}: this file exists already") from None
     return path
 
 
@@ -150,4 +165,27 @@ def _look_at(path: Path, disk: DiskPlan) -> str:
             return "it stands on another file; `qemu-img convert -O qcow2` makes one of both"
     if disk.size is not None and disk.size << 20 < extent:
         return f"it has {extent} bytes, more than the {disk.size} MiB that it is to grow to"
+    return ""
+
+
+def find_cdrom_mistakes(cdroms: Iterable[CdromPlan]) -> list[str]:
+    """Return what is wrong with the images of CD-ROMs, a line each.
+
+    An image has a descriptor of ISO 9660 or of UDF behind 32 KiB (ECMA-119, 9.1; ECMA-167, 2/8.3).
+
+    Args:
+        cdroms: Their paths are absolute, or relative to where we are.
+    """
+    return [
+        f"{cdrom.file}: {wrong}" for cdrom in cdroms if (wrong := _look_at_image(Path(cdrom.file)))
+    ]
+
+
+def _look_at_image(path: Path) -> str:
+    if not path.is_file():
+        return "there is no such image of a CD-ROM"
+    with path.open("rb") as file:
+        file.seek(_FIRST_DESCRIPTOR + 1)
+        if file.read(5) not in {b"CD001", b"BEA01"}:
+            return "this is no image of a CD-ROM: it has neither ISO 9660 nor UDF"
     return ""

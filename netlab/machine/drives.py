@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from netlab.machine.boot import Boot, Disk, Firmware
-from netlab.plan.model import Bus
+from netlab.plan.model import Bus, CdromPlan
 
 SATA_SLOT = 0x05
 SCSI_SLOT = 0x06
@@ -39,13 +39,13 @@ def firmware_options(firmware: Firmware) -> Options:
 
 
 def disk_options(boot: Boot, pci: str) -> Options:
-    """Yield a machine's disks with the controllers that they need.
+    """Yield a machine's disks and CD-ROMs with the controllers that they need.
 
     Args:
         boot: What it boots from.
         pci: QEMU's name of its PCI bus.
     """
-    buses = {disk.bus for disk in boot.disks}
+    buses = {drive.bus for drive in (*boot.disks, *boot.cdroms)}
     if "sata" in buses:
         yield "-device", f"ahci,id=sata0,bus={pci},addr={SATA_SLOT:#x}"
     if "scsi" in buses:
@@ -53,6 +53,8 @@ def disk_options(boot: Boot, pci: str) -> Options:
             "-device",
             f"virtio-scsi-pci,id=scsi0,bus={pci},addr={SCSI_SLOT:#x},disable-legacy=on",
         )
+    # A kernel that QEMU is given takes the first place itself, and so does a card with firmware.
+    ordered = boot.kernel is None and not boot.network
     counts: Counter[Bus] = Counter()
     for index, disk in enumerate(boot.disks):
         yield "-blockdev", _node(index, disk)
@@ -62,10 +64,23 @@ def disk_options(boot: Boot, pci: str) -> Options:
         serial = disk.serial or (f"disk{index}" if disk.bus == "nvme" else None)
         if serial is not None:
             parts.append(f"serial={escape(serial)}")
-        if boot.kernel is None:
-            # A kernel that QEMU is given takes the first place itself.
+        if ordered:
             parts.append(f"bootindex={index}")
         yield "-device", ",".join(parts)
+    for index, cdrom in enumerate(boot.cdroms):
+        yield "-blockdev", _image(index, cdrom)
+        place = _place(cdrom.bus, counts[cdrom.bus])
+        counts[cdrom.bus] += 1
+        kind = "scsi-cd" if cdrom.bus == "scsi" else "ide-cd"
+        order = f",bootindex={len(boot.disks) + index}" if ordered else ""
+        yield "-device", f"{kind},id=cd{index},drive=cdrom{index},{place}{order}"
+
+
+def _image(index: int, cdrom: CdromPlan) -> str:
+    return (
+        f"driver=raw,node-name=cdrom{index},read-only=on,"
+        f"file.driver=file,file.filename={escape(cdrom.file)}"
+    )
 
 
 def _node(index: int, disk: Disk) -> str:
@@ -84,13 +99,18 @@ def _node(index: int, disk: Disk) -> str:
 def _device(index: int, bus: Bus, nth: int, pci: str) -> str:
     name = f"id=blk{index},drive=disk{index}"
     if bus == "scsi":
-        return f"scsi-hd,{name},bus=scsi0.0,channel=0,scsi-id={nth},lun=0"
+        return f"scsi-hd,{name},{_place(bus, nth)}"
     if bus == "sata":
-        return f"ide-hd,{name},bus=sata0.{nth}"
+        return f"ide-hd,{name},{_place(bus, nth)}"
     if bus == "nvme":
         multifunction = "" if nth else ",multifunction=on"
         return f"nvme,{name},bus={pci},addr={NVME_SLOT:#x}.{nth}{multifunction}"
     return f"virtio-blk-pci,{name},bus={pci},addr={FIRST_DISK_SLOT + nth:#x},disable-legacy=on"
+
+
+def _place(bus: Bus, nth: int) -> str:
+    """Return where a drive is on the controller of its bus."""
+    return f"bus=scsi0.0,channel=0,scsi-id={nth},lun=0" if bus == "scsi" else f"bus=sata0.{nth}"
 
 
 def escape(value: str) -> str:

@@ -1,7 +1,7 @@
 """UEFI firmware: which build of it a node gets, and the variable store of each machine.
 
-Facts: the file lists of Debian's package ovmf; OvmfPkg's *.fdf of EDK II, in which code and
-variables together fill a flash of a power of two.
+Facts: OvmfPkg's *.fdf of EDK II, in which code and variables together fill a flash of a power of
+two; so do those of ArmVirtPkg.
 """
 
 from __future__ import annotations
@@ -12,51 +12,43 @@ from pathlib import Path
 
 from netlab.errors import InputError, MachineError, MissingFeatureError
 from netlab.machine.boot import Firmware, FirmwareFiles
+from netlab.plan.architectures import OVMF, SECURE_OVMF, Uefi
 from netlab.plan.model import FirmwarePlan
 
-FOLDER = Path("/usr/share/OVMF")
-"""Where Debian has its builds."""
-
-CODE = "OVMF_CODE_4M.fd"
-VARIABLES = "OVMF_VARS_4M.fd"
-"""The build without Secure Boot whose flash has 4 MiB: what new machines on Proxmox have too."""
-
-BUILDS = {540_672: CODE, 131_072: "OVMF_CODE.fd"}
-"""Which of Debian's builds a variable store belongs to, by the store's bytes."""
-
-SECURE_VARIABLES = "OVMF_VARS_4M.ms.fd"
-"""A variable store with Microsoft's keys, by which Debian's first loader (shim) is signed."""
-
-SECURE_BUILDS = {540_672: "OVMF_CODE_4M.secboot.fd", 131_072: "OVMF_CODE.secboot.fd"}
-"""The same builds with Secure Boot, which keep the variables in system management mode."""
+FOLDER, VARIABLES, BUILDS = Path(OVMF.folder), OVMF.variables, OVMF.builds
+"""Those of x86_64."""
 
 
-def find_firmware(wanted: FirmwarePlan, *, folder: Path = FOLDER) -> FirmwareFiles | None:
+def find_firmware(
+    wanted: FirmwarePlan, *, uefi: Uefi | None = OVMF, folder: Path | None = None
+) -> FirmwareFiles | None:
     """Return the firmware that is wanted; None for the BIOS that QEMU has.
 
     Args:
         wanted: Its paths are absolute, or relative to where we are.
-        folder: Where the host has OVMF.
+        uefi: Its architecture's firmware as Debian has it.
+        folder: Where that is on this host; where Debian has it when None.
 
     Raises:
         InputError: A file is not there, or the two are not of one build.
-        MissingFeatureError: OVMF is needed and not installed.
+        MissingFeatureError: It is needed and not installed.
     """
-    if wanted.kind == "bios":
+    if wanted.kind == "bios" or uefi is None:
         return None
-    usual, builds = VARIABLES, BUILDS
     if wanted.secure_boot:
-        usual, builds = SECURE_VARIABLES, SECURE_BUILDS
-    template = Path(wanted.vars) if wanted.vars else _packaged(folder / usual)
+        uefi = SECURE_OVMF
+    folder = folder or Path(uefi.folder)
+    template = Path(wanted.vars) if wanted.vars else _packaged(folder / uefi.variables, uefi)
     variables = _size(template)
     if wanted.code:
         code = Path(wanted.code)
-    elif variables in builds:
-        code = _packaged(folder / builds[variables])
+    elif variables in uefi.builds:
+        code = _packaged(folder / uefi.builds[variables], uefi)
     else:
-        sizes = " or ".join(map(str, builds))
+        sizes = " or ".join(map(str, uefi.builds))
         raise InputError(
-            f"{template}: {variables} bytes are no variable store of OVMF's, which has {sizes}"
+            f"{template}: {variables} bytes are no variable store of {uefi.package}'s, which has"
+            f" {sizes}"
         )
     whole = variables + _size(code)
     if whole & (whole - 1):
@@ -89,11 +81,11 @@ def open_store(firmware: Firmware) -> Generator[None]:
         store.unlink(missing_ok=True)
 
 
-def _packaged(path: Path) -> Path:
+def _packaged(path: Path, uefi: Uefi) -> Path:
     if not path.is_file():
         raise MissingFeatureError(
             f"{path}: UEFI firmware is not installed",
-            hint="apt-get install --no-install-recommends ovmf",
+            hint=f"apt-get install --no-install-recommends {uefi.package}",
         )
     return path
 

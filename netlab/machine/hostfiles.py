@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 from netlab.errors import InputError
 from netlab.machine.boot import FirmwareFiles
-from netlab.machine.disk import find_disk_mistakes
+from netlab.machine.disk import find_cdrom_mistakes, find_disk_mistakes
 from netlab.machine.firmware import find_firmware
+from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.model import NodePlan
+from netlab.process import find_program
 
 
 def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
@@ -24,12 +26,22 @@ def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
     found: dict[str, FirmwareFiles | None] = {}
     wrong: list[str] = []
     for node in nodes:
-        mistakes = find_disk_mistakes(node.disks)
+        mistakes = [*find_disk_mistakes(node.disks), *find_cdrom_mistakes(node.cdroms)]
         try:
-            found[node.name] = find_firmware(node.firmware)
+            found[node.name] = find_firmware(node.firmware, uefi=ARCHITECTURES[node.arch].uefi)
         except InputError as error:
             mistakes.append(error.message)
         wrong += [f"{node.name}: {mistake}" for mistake in mistakes]
     if wrong:
         raise InputError("\n".join(wrong))
     return found
+
+
+def find_emulators(nodes: Iterable[NodePlan]) -> None:
+    """Look for the QEMU of each node's architecture.
+
+    Raises:
+        MissingProgramError: One is not installed.
+    """
+    for arch in dict.fromkeys(node.arch for node in nodes):
+        find_program(ARCHITECTURES[arch].program)

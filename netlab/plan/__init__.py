@@ -6,6 +6,7 @@ same plan everywhere::
     resolve.py     the way through the others
     settings.py    built-in < defaults < groups < node
     disks.py       the disks of a node
+    devices.py     what else it has
     inventory.py   node patterns -> nodes with names, ids and settings
     wiring.py      vlans, interfaces and links -> segments with named interfaces
     addressing.py  pools, subnets, who gets which address

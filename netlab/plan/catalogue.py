@@ -21,9 +21,9 @@ class ImageFacts:
     """An image as the planner sees it.
 
     Attributes:
-        arch: The architecture of its programs, as QEMU names it; None where it is to be said.
+        architectures: What it is built for, the usual one first; none where it is to be said.
         boots: How it can boot, the usual way first: ``kernel`` (kernel and initial RAM disk are
-            given to QEMU), ``disk`` (there is a loader on its disk).
+            given to QEMU), ``disk`` (there is a loader on its disk), ``network``.
         buses: On which buses it finds disks.
         disk: Whether its root is on a disk, over which each machine has a layer of its own.
         minimum_memory: MiB below which it does not start, without interfaces.
@@ -31,10 +31,12 @@ class ImageFacts:
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
         uefi_memory: MiB more with UEFI: its firmware keeps some, and the kernel unpacks itself.
         tmpfs_memory: MiB more with a root on tmpfs: it is copied there.
+        network_memory: MiB more from the network: the kernel as packaged and the initial RAM disk
+            are there twice for a moment.
         memory: MiB when nothing is said.
     """
 
-    arch: str | None
+    architectures: tuple[str, ...]
     boots: tuple[BootFrom, ...]
     buses: tuple[Bus, ...]
     disk: bool
@@ -43,15 +45,16 @@ class ImageFacts:
     display_memory: int
     uefi_memory: int
     tmpfs_memory: int
+    network_memory: int
     memory: int
 
 
-ARCHITECTURES = ("x86_64",)
-"""Every architecture that there is a machine for."""
+DEFAULT_IMAGE = "micro"
+"""What a node boots when nothing is said."""
 
 NO_IMAGE = ImageFacts(
-    arch=None,
-    boots=("disk",),
+    architectures=(),
+    boots=("disk", "network"),
     buses=("virtio", "scsi", "sata", "nvme"),
     disk=False,
     minimum_memory=1,
@@ -59,14 +62,15 @@ NO_IMAGE = ImageFacts(
     display_memory=0,
     uefi_memory=0,
     tmpfs_memory=0,
+    network_memory=0,
     memory=512,
 )
 """What is known of a system that netlab has not built: nothing. Proxmox gives it as much memory."""
 
 IMAGES = {
     "micro": ImageFacts(
-        arch="x86_64",
-        boots=("kernel",),
+        architectures=("x86_64", "aarch64"),
+        boots=("kernel", "network"),
         buses=("virtio",),
         disk=False,
         minimum_memory=116,
@@ -74,10 +78,11 @@ IMAGES = {
         display_memory=4,
         uefi_memory=84,
         tmpfs_memory=16,
+        network_memory=32,
         memory=128,
     ),
     "debian": ImageFacts(
-        arch="x86_64",
+        architectures=("x86_64",),
         boots=("kernel", "disk"),
         buses=("virtio", "scsi", "nvme"),
         disk=True,
@@ -86,7 +91,15 @@ IMAGES = {
         display_memory=4,
         uefi_memory=84,
         tmpfs_memory=0,
+        network_memory=32,
         memory=512,
     ),
 }
 """Every image that a topology may name."""
+
+
+def stored_name(image: str, arch: str) -> str:
+    """Return an image's name in the store: ``micro``, and ``micro-aarch64`` beside it."""
+    facts = IMAGES.get(image)
+    usual = facts is None or arch == facts.architectures[0]
+    return image if usual else f"{image}-{arch}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
-from netlab.plan.catalogue import MAXIMUM_DISKS, NO_IMAGE, ImageFacts
-from netlab.plan.model import Bus, DiskFormat, DiskPlan, DiskSource
-from netlab.topology.hardware import NO_DISK, Disk
+from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, NO_IMAGE, ImageFacts
+from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, DiskSource
+from netlab.topology.hardware import NO_DISK, Cdrom, Disk
 from netlab.topology.source import Mistakes, Path, quote
 
 
@@ -17,6 +18,8 @@ def plan_disks(
     root: tuple[Disk | None, Path],
     others: tuple[tuple[Disk, ...], Path],
     mistakes: Mistakes,
+    *,
+    installer: bool,
 ) -> tuple[DiskPlan, ...]:
     """Return a node's disks, the root disk first.
 
@@ -25,11 +28,16 @@ def plan_disks(
         root: What the file says of its root disk, and where.
         others: The other disks, and where they stand.
         mistakes: Told of what cannot be.
+        installer: Whether something else boots that can fill an empty root disk.
     """
-    disks = [*_root(facts, *root, mistakes)]
+    disks = [*_root(facts, *root, mistakes, installer=installer)]
     places = [root[1]] * len(disks)
     for index, disk in enumerate(others[0]):
         place = (*others[1], index)
+        if disk.netboot is not None:
+            disks.append(_netboot(disk, disk.netboot, place, mistakes))
+            places.append(place)
+            continue
         if disk.file is None and (disk.size is None or disk.read_only):
             message = "an empty disk that can only be read" if disk.size else "a disk of no size"
             mistakes.add(place, message, "give it size: 2 GiB, or file and format")
@@ -40,10 +48,13 @@ def plan_disks(
 
 
 def _root(
-    facts: ImageFacts, root: Disk | None, place: Path, mistakes: Mistakes
+    facts: ImageFacts, root: Disk | None, place: Path, mistakes: Mistakes, *, installer: bool
 ) -> Iterator[DiskPlan]:
     if root is NO_DISK:
-        _check_none(facts, place, mistakes)
+        _check_none(facts, place, mistakes, installer=installer)
+    elif root is not None and root.netboot is not None:
+        message = "what others boot from is no root disk"
+        mistakes.add((*place, "netboot"), message, "put it into disks")
     elif facts.disk:
         root = root or Disk()
         if root.file is not None:
@@ -51,23 +62,67 @@ def _root(
             mistakes.add((*place, "file"), message, "put this file into disks")
         yield _plan(root, "image")
     elif root is not None and facts is NO_IMAGE:
-        if root.file is None:
+        empty = root.file is None
+        if empty and not (installer and root.size is not None and not root.read_only):
             message = "there is no image whose disk this could be"
-            mistakes.add(place, message, "give it file and format", key=True)
-        yield _plan(root, "file")
+            hint = (
+                "give it file and format, or size and the node cdroms or boot: network to fill it"
+            )
+            mistakes.add(place, message, hint, key=True)
+        yield _plan(root, "empty" if empty else "file")
     elif root is not None:
         message = "the image has its root in memory, and no disk"
         mistakes.add(place, message, "use disks for others", key=True)
 
 
-def _check_none(facts: ImageFacts, place: Path, mistakes: Mistakes) -> None:
+def _check_none(facts: ImageFacts, place: Path, mistakes: Mistakes, *, installer: bool) -> None:
     """Find whose root cannot be in memory."""
-    if facts is NO_IMAGE:
+    if facts is NO_IMAGE and not installer:
         message = "without an image a node boots from its disk's file"
         mistakes.add(place, message, "write disk: {file: …, format: raw}", key=True)
     elif facts.disk:
         message = "the image has its root file system on its disk, and not in memory"
         mistakes.add(place, message, "leave disk out: what is written goes with the lab", key=True)
+
+
+def _netboot(disk: Disk, image: str, place: Path, mistakes: Mistakes) -> DiskPlan:
+    known = [name for name, facts in IMAGES.items() if "network" in facts.boots]
+    if image not in known:
+        message = f"there is no image {quote(image)} that boots from the network"
+        mistakes.add((*place, "netboot"), message, f"there is {', '.join(known)}")
+    return replace(_plan(disk, "netboot"), format="raw", read_only=True, image=image)
+
+
+def plan_cdroms(
+    facts: ImageFacts,
+    cdroms: tuple[tuple[Cdrom, ...], Path],
+    disks: Sequence[DiskPlan],
+    mistakes: Mistakes,
+) -> tuple[CdromPlan, ...]:
+    """Return a node's CD-ROMs; they come behind the disks of their bus.
+
+    Args:
+        facts: What is known of its image.
+        cdroms: What the file says of them, and where.
+        disks: Its disks.
+        mistakes: Told of what cannot be.
+    """
+    counts = Counter(disk.bus for disk in disks)
+    usual: Bus = "sata" if "sata" in facts.buses else "scsi"
+    planned: list[CdromPlan] = []
+    for index, cdrom in enumerate(cdroms[0]):
+        place = (*cdroms[1], index)
+        bus = cast("Bus", cdrom.bus or usual)
+        if bus not in facts.buses:
+            others = [other for other in ("scsi", "sata") if other in facts.buses]
+            hint = f"use {others[0]}" if others else "debian has one for scsi"
+            mistakes.add(place, f"the image has no driver for CD-ROMs on {bus}", hint)
+        counts[bus] += 1
+        if counts[bus] == MAXIMUM_DISKS[bus] + 1:
+            message = f"more disks and CD-ROMs on {bus} than a machine takes"
+            mistakes.add(place, message, f"it takes {MAXIMUM_DISKS[bus]}")
+        planned.append(CdromPlan(file=cdrom.file, bus=bus, digest=cdrom.digest))
+    return tuple(planned)
 
 
 def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
@@ -81,6 +136,7 @@ def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
         discard=disk.discard,
         read_only=disk.read_only,
         persist=disk.persist,
+        digest=disk.digest,
     )
 
 

@@ -6,9 +6,13 @@ A plan says the same wherever its topology lies, so its paths are those of the t
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from netlab.plan.model import FirmwarePlan, NodePlan, Plan
+from netlab.plan.model import CdromPlan, DiskPlan, FirmwarePlan, NodePlan, Plan
+
+_HasFile = TypeVar("_HasFile", DiskPlan, CdromPlan)
 
 
 def anchor(plan: Plan, folder: str) -> Plan:
@@ -23,7 +27,9 @@ def anchor(plan: Plan, folder: str) -> Plan:
 
 def _anchored(node: NodePlan, folder: str) -> NodePlan:
     disks = tuple(replace(disk, file=_join(folder, disk.file)) for disk in node.disks)
-    return replace(node, firmware=_firmware(node.firmware, folder), disks=disks)
+    cdroms = tuple(replace(cdrom, file=_join(folder, cdrom.file) or "") for cdrom in node.cdroms)
+    firmware = _firmware(node.firmware, folder)
+    return replace(node, firmware=firmware, disks=disks, cdroms=cdroms)
 
 
 def _firmware(firmware: FirmwarePlan, folder: str) -> FirmwarePlan:
@@ -32,4 +38,54 @@ def _firmware(firmware: FirmwarePlan, folder: str) -> FirmwarePlan:
 
 
 def _join(folder: str, path: str | None) -> str | None:
-    return None if path is None else posixpath.join(folder, path)
+    return path if path is None or is_address(path) else posixpath.join(folder, path)
+
+
+def is_address(file: str) -> bool:
+    """Whether a file is one of the net."""
+    return "://" in file
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KnownFile:
+    """A file whose content is known.
+
+    Attributes:
+        file: Its path, or its address in the net.
+        digest: What has to be in it: ``sha256:`` or ``sha512:`` and hexadecimal digits.
+    """
+
+    file: str
+    digest: str
+
+
+def known_files(nodes: Iterable[NodePlan]) -> tuple[KnownFile, ...]:
+    """Return the files of nodes whose content is known, each once, in the order of the nodes."""
+    given = (each for node in nodes for each in (*node.disks, *node.cdroms))
+    found = (KnownFile(each.file or "", each.digest) for each in given if each.digest is not None)
+    return tuple(dict.fromkeys(found))
+
+
+def place_files(plan: Plan, places: Mapping[KnownFile, str]) -> Plan:
+    """Return the plan whose files are where they are on this host.
+
+    Args:
+        plan: A plan.
+        places: Paths of files of :func:`known_files`; others stay what they are.
+    """
+
+    def placed(each: _HasFile) -> _HasFile:
+        if each.digest is None:
+            return each
+        known = KnownFile(each.file or "", each.digest)
+        return replace(each, file=places.get(known, known.file))
+
+    nodes = (
+        replace(
+            node,
+            disks=tuple(map(placed, node.disks)),
+            cdroms=tuple(map(placed, node.cdroms)),
+        )
+        for node in plan.nodes
+    )
+    return replace(plan, nodes=tuple(nodes))

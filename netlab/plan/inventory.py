@@ -168,11 +168,16 @@ class _Extent:
 def _extent(node: PlannedNode) -> _Extent:
     settings, own = node.settings, node.node.interfaces.values()
     loopback = settings.loopback
-    lists = (settings.routes, settings.files, settings.run, settings.disks)
+    lists = (
+        *(settings.routes, settings.files, settings.run),
+        *(settings.disks, settings.cdroms, settings.devices.credentials),
+    )
     return _Extent(
         interfaces=len(settings.vlans) + len(own),
         values=sum(map(len, lists))
         + (2 if isinstance(loopback, bool) else len(loopback))
         + sum(len(interface.addresses) for interface in own),
-        text=sum(len(file.content) for file in settings.files) + sum(map(len, settings.run)),
+        text=sum(len(file.content) for file in settings.files)
+        + sum(map(len, (*settings.run, *settings.devices.qemu_args)))
+        + sum(len(one.content) for one in settings.devices.credentials),
     )

@@ -22,6 +22,10 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
         message = f"{node.name} has {interfaces} interfaces, and a machine takes"
         hint = "use VLANs on fewer interfaces, or more nodes"
         mistakes.add(node.path, f"{message} {MAXIMUM_INTERFACES}", hint)
+    network = node.settings.boot == "network"
+    if network and interfaces == 0:
+        message = f"{node.name} has no interface to boot from"
+        mistakes.add(node.settings.places["boot"], message, "give it a link or a vlan")
     facts = facts_of(node.settings.image)
     # Rounded up: a MiB is the unit that QEMU is given.
     minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
@@ -49,6 +53,8 @@ def _extras(settings: NodeSettings) -> dict[str, int]:
         extras["a display"] = facts.display_memory
     if settings.firmware.kind == "uefi":
         extras["UEFI"] = facts.uefi_memory
+    if settings.boot == "network":
+        extras["boot: network"] = facts.network_memory
     if settings.tmpfs_root:
         extras["a root on tmpfs"] = facts.tmpfs_memory
     return extras

@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netlab.plan.devices import PLAIN, DevicesPlan
+
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
-BootFrom = Literal["kernel", "disk"]
-MachineType = Literal["q35", "pc"]
+BootFrom = Literal["kernel", "disk", "network"]
+MachineType = Literal["q35", "pc", "virt"]
 Bus = Literal["virtio", "scsi", "sata", "nvme"]
 DiskFormat = Literal["raw", "qcow2"]
-DiskSource = Literal["image", "file", "empty"]
+DiskSource = Literal["image", "file", "empty", "netboot"]
 FirmwareKind = Literal["bios", "uefi"]
 
 
@@ -128,14 +130,18 @@ class DiskPlan:
     """A disk of a machine.
 
     Attributes:
-        source: What is on it at first: the ``image``'s disk, a ``file``'s content, or nothing.
-        file: The file of the host, or None. Never written to: a layer of the node's is above it.
+        source: What is on it at first: the ``image``'s disk, a ``file``'s content, nothing, or what
+            others need to boot an image from the network (``netboot``).
+        file: The file, of the host or an address of the net, or None. Never written to: a layer of
+            the node's is above it.
         format: What the file is, or None without one.
         size: MiB, or None for as large as what is on it.
         bus: What it hangs on.
         serial: The serial number that the guest reads, or None.
         discard: Whether the host takes back what the guest discards.
         read_only: Whether the guest may only read it; then there is no layer.
+        image: For ``netboot``: the image's name in the store.
+        digest: What has to be in the file, such as ``sha256:…``, or None.
         persist: Whether the layer stays when the lab goes.
     """
 
@@ -147,7 +153,24 @@ class DiskPlan:
     serial: str | None
     discard: bool
     read_only: bool
+    image: str | None = None
+    digest: str | None = None
     persist: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdromPlan:
+    """A CD-ROM in a drive of a machine's.
+
+    Attributes:
+        file: The file of the host or the net with its image, which is only ever read.
+        bus: What the drive hangs on.
+        digest: What has to be in the file, such as ``sha256:…``, or None.
+    """
+
+    file: str
+    bus: Bus
+    digest: str | None = None
 
 
 BIOS = FirmwarePlan(kind="bios", code=None, vars=None)
@@ -168,13 +191,16 @@ class NodePlan:
         memory: MiB.
         display: Its graphics card, as Proxmox names it.
         firmware: What starts it.
-        boot: What its firmware starts: the image's ``kernel``, or the loader on its ``disk``.
+        boot: What its firmware starts: the image's ``kernel``, the loader on its ``disk``, or what
+            it is given over the ``network`` of its first interface.
         disks: Its disks, the root disk first if it has one.
         tmpfs_root: Whether its root is to be a tmpfs, as it shall have no root disk.
         machine: QEMU's machine type.
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
             what others are told of it.
+        cdroms: Images of CD-ROMs in its drives.
+        devices: What else it has.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -207,6 +233,8 @@ class NodePlan:
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True
+    cdroms: tuple[CdromPlan, ...] = ()
+    devices: DevicesPlan = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import uuid
 from collections.abc import Iterable
 
 MAXIMUM_NAME = 15
@@ -77,6 +78,11 @@ def machine_uuid(lab: str, node: str) -> str:
     value[8] = value[8] & 0x3F | 0x80
     text = value.hex()
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def generation_id(machine: str) -> str:
+    """Return a machine's VM generation id, a function of its UUID."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, machine))
 
 
 def _digest(*parts: str) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from netlab.errors import UsageError
 from netlab.plan.addressing import Addressing, assign
 from netlab.plan.checklist import make_checklist
 from netlab.plan.checks import check_addresses
+from netlab.plan.devices import BY_RULE, DevicesPlan
 from netlab.plan.inventory import PlannedNode, make_inventory
 from netlab.plan.machines import plan_memory
 from netlab.plan.model import (
@@ -20,6 +22,7 @@ from netlab.plan.model import (
 )
 from netlab.plan.names import (
     altname,
+    generation_id,
     link_bridge,
     mac_address,
     machine_uuid,
@@ -69,6 +72,7 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
         warnings=(
             *(one.text for one in topology.warnings),
             *_missing_ids(nodes.values()),
+            *_ways_out(planned),
             *warnings,
         ),
     )
@@ -120,6 +124,7 @@ def _node(
     settings = node.settings
     # A gateway may be on the interface that was left out.
     routing = Mistakes(mistakes.source) if mistakes.incomplete else mistakes
+    uuid = node.node.uuid or machine_uuid(lab, node.name)
     own = {one.name: addressing.ports[node.name, one.name] for one in interfaces}
     return NodePlan(
         name=node.name,
@@ -132,7 +137,7 @@ def _node(
         memory=plan_memory(node, len(interfaces), mistakes),
         display=settings.display,
         wire=settings.wire,
-        uuid=node.node.uuid or machine_uuid(lab, node.name),
+        uuid=uuid,
         interfaces=interfaces,
         loopback=tuple(map(str, addressing.loopbacks[node.name])),
         routes=plan_routes(node, own, routing),
@@ -142,10 +147,18 @@ def _node(
         boot=settings.boot,
         disks=settings.disks,
         tmpfs_root=settings.tmpfs_root,
+        cdroms=settings.cdroms,
         machine=settings.machine,
         agent=settings.agent,
         configure=settings.configure,
+        devices=_devices(settings.devices, uuid),
     )
+
+
+def _devices(devices: DevicesPlan, uuid: str) -> DevicesPlan:
+    if devices.vmgenid != BY_RULE:
+        return devices
+    return replace(devices, vmgenid=generation_id(uuid))
 
 
 def _segment(lab: str, segment: Segment) -> SegmentPlan:
@@ -188,4 +201,15 @@ def _missing_ids(nodes: Iterable[PlannedNode]) -> tuple[str, ...]:
     return (
         f"{compact(names)} {have} no id: addresses follow the position in the file, "
         "and move when nodes before are added or removed",
+    )
+
+
+def _ways_out(nodes: Iterable[NodePlan]) -> tuple[str, ...]:
+    names = [node.name for node in nodes if node.devices.qemu_args]
+    if not names:
+        return ()
+    have = "has" if len(names) == 1 else "have"
+    return (
+        f"{compact(names)} {have} qemu_args: QEMU is told what netlab knows nothing of, "
+        "and no export has it",
     )

@@ -1,42 +1,42 @@
 """The settings of a node: built-in < defaults < groups, in the order it lists them < its own.
 
-Single values and lists replace; ``files`` is merged by path. Each value keeps the place that it
+Single values and lists replace; ``files`` are merged by path, and
+``credentials`` by name. Each value keeps the place that it
 came from, so that a mistake points at the group that made it and not at the node that took it.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from netlab.plan.catalogue import ARCHITECTURES, IMAGES, NO_IMAGE, ImageFacts
-from netlab.plan.disks import plan_disks
+from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
+from netlab.plan.contents import encode, find_content
+from netlab.plan.devices import DevicesPlan, plan_devices
+from netlab.plan.disks import plan_cdroms, plan_disks
 from netlab.plan.model import (
-    BIOS,
     Accel,
     BootFrom,
+    CdromPlan,
     DiskPlan,
     Display,
     FilePlan,
-    FirmwareKind,
     FirmwarePlan,
     MachineType,
     Wire,
 )
-from netlab.topology.hardware import NO_DISK, Firmware
+from netlab.plan.platform import plan_platform
+from netlab.topology.hardware import NO_DISK
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
 
-DEFAULT_IMAGE = "micro"
 DEFAULT_MTU = 1500
 """Bytes; Ethernet's."""
 
 # What is so unless somebody says otherwise, whatever the image.
 _USUAL: dict[str, Any] = {
-    "machine": "q35",
     "accel": "auto",
     "cpus": 1,
     "memory": None,
@@ -71,6 +71,8 @@ class NodeSettings:
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
     tmpfs_root: bool
+    cdroms: tuple[CdromPlan, ...]
+    devices: DevicesPlan
     wire: Wire
     mtu: int
     agent: bool
@@ -96,16 +98,23 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     place = ("nodes", pattern)
     image = _image(values.get("image"), places.get("image", place), mistakes)
     facts = facts_of(image)
+    platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
     root = values.get("disk"), places.get("disk", place)
     others = values.get("disks", ()), places.get("disks", place)
+    installer = bool(values.get("cdroms")) or values.get("boot") == "network"
+    disks = plan_disks(facts, root, others, mistakes, installer=installer)
+    cdroms = values.get("cdroms", ()), places.get("cdroms", place)
     settings = NodeSettings(
         **{key: values.get(key, usual) for key, usual in _USUAL.items()},
         image=image,
-        arch=values.get("arch", facts.arch or ARCHITECTURES[0]),
-        firmware=_firmware(values.get("firmware")),
+        arch=platform.arch,
+        machine=platform.machine,
+        firmware=platform.firmware,
         boot=values.get("boot", facts.boots[0]),
-        disks=plan_disks(facts, root, others, mistakes),
-        tmpfs_root=root[0] is NO_DISK,
+        disks=disks,
+        tmpfs_root=root[0] is NO_DISK and image is not None,
+        cdroms=plan_cdroms(facts, cdroms, disks, mistakes),
+        devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
         configure=values.get("configure", values.get("agent", True)),
         files=_files(layers, topology, mistakes),
         places=places,
@@ -126,6 +135,9 @@ def _collect(layers: list[tuple[Path, Settings]]) -> tuple[dict[str, Any], dict[
             if value is not None and key != "files":
                 values[key] = value
                 places[key] = (*path, key)
+        if layer.arch is None and "arch" in layer.model_fields_set:
+            # Said to be not said: whatever is around, it is the image's.
+            values.pop("arch", None)
     return values, places
 
 
@@ -167,29 +179,25 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
         _check_alone(settings, mistakes)
     elif settings.image in IMAGES:
         image = f"the image {quote(settings.image)}"
-        if settings.arch != facts.arch:
-            message = f"{image} is for {facts.arch}, not {quote(settings.arch)}"
-            mistakes.add(places["arch"], message)
         if settings.boot not in facts.boots:
             others = (name for name, other in IMAGES.items() if settings.boot in other.boots)
             hint = f"write boot: {facts.boots[0]}, or image: {' or '.join(others)}"
-            mistakes.add(places["boot"], f"{image} has no disk to boot from", hint)
+            network = settings.boot == "network"
+            what = "does not boot from the network" if network else "has no disk to boot from"
+            mistakes.add(places["boot"], f"{image} {what}", hint)
+        if settings.tmpfs_root and settings.boot == "network":
+            message = "what comes over the network has its own root"
+            mistakes.add(places["disk"], message, "leave disk out, or write boot: kernel", key=True)
 
 
 def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     """Find what a node without an image lacks."""
     places = settings.places
-    if "arch" not in places:
-        hint = "write arch: x86_64 here, in a group or in defaults"
-        mistakes.add(places["image"], "there is no image that says the architecture", hint)
-    elif settings.arch not in ARCHITECTURES:
-        message = f"there is no machine for {quote(settings.arch)}"
-        mistakes.add(places["arch"], message, f"there is {', '.join(ARCHITECTURES)}")
     if settings.boot == "kernel":
-        hint = "write boot: disk, or name an image"
+        hint = "write boot: disk or network, or name an image"
         mistakes.add(places["boot"], "there is no image to take a kernel from", hint)
-    if "disk" not in places:
-        hint = "write disk: {file: …, format: raw}"
+    if "disk" not in places and not settings.cdroms and settings.boot != "network":
+        hint = "write disk: {file: …, format: raw}, or cdroms: …, or boot: network"
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
 
 
@@ -221,13 +229,15 @@ def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:
         mistakes.add(place or settings.places["agent"], message, "leave one of the two out")
 
 
-def _firmware(firmware: Firmware | None) -> FirmwarePlan:
-    if firmware is None:
-        return BIOS
-    kind = cast("FirmwareKind", firmware.kind)
-    return FirmwarePlan(
-        kind=kind, code=firmware.code, vars=firmware.vars, secure_boot=firmware.secure_boot
-    )
+def _credentials(
+    layers: list[tuple[Path, Settings]], topology: Topology, mistakes: Mistakes
+) -> dict[str, bytes]:
+    credentials: dict[str, bytes] = {}
+    for owner, layer in layers:
+        for name, content in (layer.credentials or {}).items():
+            place = (*owner, "credentials", name)
+            credentials[name] = find_content(content, place, topology, mistakes)
+    return credentials
 
 
 def _files(
@@ -246,19 +256,5 @@ def _files(
 
 
 def _file(path: str, place: Path, file: File, topology: Topology, mistakes: Mistakes) -> FilePlan:
-    content = file.text or ""
-    encoding: Literal["utf-8", "base64"] = "utf-8"
-    if file.source is not None:
-        data = topology.source.files.get(file.source)
-        if data is None:
-            hint = "load the topology from its file"
-            if not mistakes.holds((*place, "from")):
-                mistakes.add(
-                    (*place, "from"), f"the content of {quote(file.source)} was not read", hint
-                )
-            data = b""
-        try:
-            content = data.decode()
-        except UnicodeDecodeError:
-            content, encoding = base64.b64encode(data).decode(), "base64"
+    content, encoding = encode(find_content(file, place, topology, mistakes))
     return FilePlan(path=path, content=content, encoding=encoding, mode=file.mode)

@@ -77,10 +77,10 @@ async def open_api(host: Host) -> AsyncGenerator[Api]:
         CertificateError: It shows another certificate than the pinned one.
         ProxmoxError: It does not answer.
     """
-    name, port = _split(host.address)
+    name, port = split_address(host.address)
     if _TOKEN.fullmatch(host.token) is None:
         raise UsageError("this is no API token", hint="it is USER@REALM!NAME=SECRET")
-    pin = _read_fingerprint(host.fingerprint)
+    pin = read_fingerprint(host.fingerprint)
     context = ssl.create_default_context() if pin is None else await _pin(name, port, pin)
     async with httpx.AsyncClient(
         base_url=f"https://{_literal(name)}:{port}/api2/json",
@@ -275,7 +275,12 @@ def _record(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _split(address: str) -> tuple[str, int]:
+def split_address(address: str) -> tuple[str, int]:
+    """Return name and port of ``https://host:8006``; the port may be left out.
+
+    Raises:
+        UsageError: It is no such address.
+    """
     try:
         parts = urlsplit(address)
         name, port = parts.hostname, parts.port
@@ -291,7 +296,12 @@ def _literal(name: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def _read_fingerprint(text: str | None) -> bytes | None:
+def read_fingerprint(text: str | None) -> bytes | None:
+    """Return a SHA-256 from hexadecimal digits, with or without colons; None for None.
+
+    Raises:
+        UsageError: It is none.
+    """
     if text is None:
         return None
     plain = text.replace(":", "").strip()

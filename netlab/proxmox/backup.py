@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,23 @@ class Machine:
     configuration: Configuration
     disks: Mapping[str, DiskSource]
     notes: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of its disks."""
+        return sum(source.size for source in self.disks.values())
+
+    def contents(self, time: datetime) -> Contents:
+        """Return what its archive is made of.
+
+        Args:
+            time: When it was as it is there.
+        """
+        return Contents(
+            disks={f"drive-{drive}": source for drive, source in self.disks.items()},
+            configs={NAME: write(self.configuration).encode()},
+            created=int(time.timestamp()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,18 +125,11 @@ class BackupFolder:
             UsageError: There is one of that name.
         """
         name = BackupName(vmid=machine.vmid, time=time, compression=_suffix(compression))
-        contents = Contents(
-            disks={f"drive-{drive}": source for drive, source in machine.disks.items()},
-            configs={NAME: write(machine.configuration).encode()},
-            created=int(time.timestamp()),
-        )
         archive = self.path / name.archive
         started = datetime.now()
+        progress = partial(tell, machine.node)
         await create_archive(
-            archive,
-            contents,
-            compression=compression,
-            progress=lambda done, total: tell(machine.node, done, total),
+            archive, machine.contents(time), compression=compression, progress=progress
         )
         self._made.append(archive)
         self.add_text(name.notes, machine.notes)
@@ -127,7 +138,7 @@ class BackupFolder:
             vmid=machine.vmid,
             archive=archive,
             size=archive.stat().st_size,
-            disks=sum(source.size for source in machine.disks.values()),
+            disks=machine.size,
         )
         self.add_text(name.log, _log(backup, machine, time, started))
         return backup

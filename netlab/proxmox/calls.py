@@ -7,37 +7,30 @@ that is created from them (``import-from``, PVE/API2/Qemu.pm).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote
 
-from netlab.errors import ConfigurationError, Mistake
-from netlab.proxmox.configuration import (
-    Configuration,
-    Entry,
-    parse_properties,
-    write_properties,
-)
-from netlab.proxmox.formats import NODE, STORAGE, VMID, VNET
+from netlab.proxmox.configuration import Entry, parse_properties, write_properties
 from netlab.proxmox.recipe import ZONE, make_alias
-from netlab.proxmox.rules import check
-from netlab.proxmox.schema import is_drive
+from netlab.proxmox.target import (
+    RENEWED,
+    NewMachine,
+    PushOptions,
+    VirtualNetwork,
+    require_target,
+)
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
-_TOKEN_KEYS = frozenset((
-    "acpi", "agent", "balloon", "bios", "boot", "cores", "cpu", "kvm", "machine", "memory", "name",
-    "numa", "onboot", "ostype", "protection", "rng0", "scsihw", "smbios1", "sockets", "tablet",
-    "tags", "template", "vcpus", "vga",
-))  # fmt: skip
-"""Settings that a token may have the right to (check_vm_modify_config_perm in PVE/API2/Qemu.pm);
-network cards, drives and serial sockets beside them. All others are those of root@pam, who is none
-of its tokens."""
+BASE = "/api2/json"
+"""What all paths of the API begin with."""
 
-_RENEWED = frozenset(("meta", "vmgenid"))
-"""Settings that only root may give, and that Proxmox makes by itself for every new machine."""
+UNKNOWN = "SHA256"
+"""The place of a digest that is not known yet."""
+
+_SHOWN = ":/,;=+@!"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +56,7 @@ class Call:
     locked: bool = False
 
     def __str__(self) -> str:
-        parts = [self.method, f"/api2/json{self.path}"]
+        parts = [self.method, f"{BASE}{self.path}"]
         # As curl's -F would have it: the file, and the name that it goes by.
         file = f"@{quote(self.file, safe=_SHOWN)};filename=" if self.file else ""
         for name, value in self.parameters:
@@ -72,54 +65,77 @@ class Call:
         return " ".join(parts)
 
 
-_SHOWN = ":/,;=+@!"
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A disk on its way.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskCalls:
+    """How a disk gets there.
 
     Attributes:
-        drive: The drive that it becomes, such as ``scsi0``.
-        path: The file: raw for the firmware's variables, otherwise qcow2 without a backing file,
-            which Proxmox would refuse.
-        digest: Its SHA-256 in hexadecimal.
+        drive: The drive that it becomes.
+        name: What the upload is called.
+        upload: Brings it; the digest of what is brought is not in it yet.
+        remove: Removes the upload, which the machine does not need once it is made.
     """
 
     drive: str
-    path: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualNetwork:
-    """A virtual network that is made when it is not there: its name, and what people call it."""
-
     name: str
-    alias: str
+    upload: Call
+    remove: Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PushOptions:
-    """Where a machine goes.
+class MachineCalls:
+    """How a machine is made.
 
     Attributes:
-        node: The node of the cluster.
-        vmid: The machine's number there.
-        storage: The storage of its disks.
-        import_storage: A file storage with content type ``import``, where disks wait for that.
-        networks: Virtual networks that are made where they are missing.
-        mtu: Of these, in bytes.
-        start: Whether the machine is started in the end.
+        machine: The machine; what has not all of its tags is never removed.
+        disks: Bring its disks, and clear away afterwards.
+        create: Makes the machine of them, stopped.
+        start: Starts it.
     """
 
-    node: str
-    vmid: int
-    storage: str
-    import_storage: str
-    networks: tuple[VirtualNetwork, ...] = ()
-    mtu: int = 1500
-    start: bool = False
+    machine: NewMachine
+    disks: tuple[DiskCalls, ...]
+    create: Call
+    start: Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """What is looked at first; nothing is changed by it.
+
+    Attributes:
+        numbers: Whether the machines' numbers are free.
+        storages: The storage of disks, and that of imports.
+        content: Which uploads there are.
+        bridges: Which bridges and virtual networks there are.
+        zones: Which zones there are, if virtual networks are wanted.
+    """
+
+    numbers: tuple[Call, ...]
+    storages: tuple[Call, Call]
+    content: Call
+    bridges: Call
+    zones: tuple[Call, ...]
+
+    def __iter__(self) -> Iterator[Call]:
+        yield from (*self.numbers, *self.storages, self.content, self.bridges, *self.zones)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkCalls:
+    """How virtual networks are made, all of them or none.
+
+    Attributes:
+        lock: Begins it.
+        zone: Makes their zone, where it is missing.
+        networks: Make those that are missing, by name.
+        apply: Puts them to work on all nodes.
+    """
+
+    lock: Call
+    zone: Call
+    networks: tuple[tuple[str, Call], ...]
+    apply: Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,68 +143,106 @@ class PushPlan:
     """The calls of a push, in their order.
 
     Attributes:
-        options: Where the machine goes.
-        bridges: The bridges and virtual networks that the machine is on.
-        tags: The machine's tags; what has not all of them is never removed.
-        looks: Looked at first: number, storages, bridges, networks. Nothing is changed by them.
-        lock: Begins the making of networks.
-        zone: Makes the zone of the networks, where it is missing.
-        networks: Make the virtual networks that are missing, by name.
-        apply: Puts them to work on all nodes.
-        uploads: Bring the disks.
-        create: Makes the machine of them, stopped.
-        clean: Remove the uploaded disks, which the machine does not need any more.
-        start: Starts it, or None.
+        options: Where the machines go.
+        looks: Come first.
+        networks: Make the virtual networks that are missing.
+        machines: Make the machines; they are started when all of them are there.
     """
 
     options: PushOptions
-    bridges: tuple[str, ...]
-    tags: frozenset[str]
-    looks: tuple[Call, ...]
-    lock: Call
-    zone: Call
-    networks: tuple[tuple[str, Call], ...]
-    apply: Call
-    uploads: tuple[Call, ...]
-    create: Call
-    clean: tuple[Call, ...]
-    start: Call | None
+    looks: Looks
+    networks: NetworkCalls
+    machines: tuple[MachineCalls, ...]
 
     def __iter__(self) -> Iterator[Call]:
         """Return every call that is made when everything is missing and nothing fails."""
         yield from self.looks
-        if self.networks:
-            yield from (self.lock, self.zone, *(call for _, call in self.networks), self.apply)
-        yield from (*self.uploads, self.create, *self.clean)
-        if self.start is not None:
-            yield self.start
+        if self.networks.networks:
+            made = (call for _, call in self.networks.networks)
+            yield from (self.networks.lock, self.networks.zone, *made, self.networks.apply)
+        for one in self.machines:
+            yield from (disk.upload for disk in one.disks)
+            yield from (one.create, *(disk.remove for disk in one.disks))
+        if self.options.start:
+            yield from (one.start for one in self.machines)
 
 
-def plan_push(
-    configuration: Configuration, uploads: tuple[Upload, ...], options: PushOptions
-) -> PushPlan:
-    """Return the calls that make a machine of a configuration and its disks.
+def plan_push(machines: Sequence[NewMachine], options: PushOptions) -> PushPlan:
+    """Return the calls that make machines.
 
     Args:
-        configuration: The machine; its volumes and its map of devices are an archive's matter.
-        uploads: A file for each of its drives.
-        options: Where it goes.
+        machines: What is made.
+        options: Where.
 
     Raises:
         ConfigurationError: All that the API does not take from a token, and that breaks a rule.
     """
-    mistakes = [
-        Mistake(configuration.file, line, int(line > 0), path, message, hint)
-        for line, path, message, hint in _mistakes(configuration, uploads, options)
-    ]
-    if mistakes or (mistakes := list(check(configuration))):
-        raise ConfigurationError(mistakes)
-    node, names = f"/nodes/{options.node}", {one.drive: _file_name(options, one) for one in uploads}
+    require_target(machines, options)
     return PushPlan(
         options=options,
-        bridges=_bridges(configuration),
-        tags=frozenset(re.split("[;, ]", configuration.get("tags") or "")),
-        looks=tuple(_looks(options)),
+        looks=_looks([machine.vmid for machine in machines], options),
+        networks=_networks(options),
+        machines=tuple(_machine(machine, options) for machine in machines),
+    )
+
+
+def with_file(upload: Call, path: str, digest: str) -> Call:
+    """Return an upload with what is brought.
+
+    Args:
+        upload: The upload of a plan.
+        path: The file: raw for the firmware's variables, otherwise qcow2 without a backing file,
+            which Proxmox would refuse.
+        digest: Its SHA-256 in hexadecimal.
+    """
+    parameters = (
+        (name, digest if name == "checksum" else value) for name, value in upload.parameters
+    )
+    return replace(upload, file=path, parameters=tuple(parameters))
+
+
+def _looks(vmids: Sequence[int], options: PushOptions) -> Looks:
+    node = f"/nodes/{options.node}"
+    return Looks(
+        numbers=tuple(_look_for_number(vmid) for vmid in vmids),
+        storages=(
+            _look_at_storage(options, options.storage),
+            _look_at_storage(options, options.import_storage),
+        ),
+        content=Call(
+            about="look which uploads there are",
+            method="GET",
+            path=f"{node}/storage/{options.import_storage}/content",
+            parameters=(("content", "import"),),
+        ),
+        bridges=Call(
+            about="look which bridges and networks there are",
+            method="GET",
+            path=f"{node}/network",
+            parameters=(("type", "any_bridge"),),
+        ),
+        zones=(Call(about="look which zones there are", method="GET", path="/cluster/sdn/zones"),)
+        if options.networks
+        else (),
+    )
+
+
+def _look_for_number(vmid: int) -> Call:
+    return Call(
+        about=f"look whether {vmid} is free",
+        method="GET",
+        path="/cluster/nextid",
+        parameters=(("vmid", str(vmid)),),
+    )
+
+
+def _look_at_storage(options: PushOptions, storage: str) -> Call:
+    path = f"/nodes/{options.node}/storage/{storage}/status"
+    return Call(about=f"look at the storage {storage}", method="GET", path=path)
+
+
+def _networks(options: PushOptions) -> NetworkCalls:
+    return NetworkCalls(
         lock=Call(about="lock the virtual networks", method="POST", path="/cluster/sdn/lock"),
         zone=Call(
             about=f"make the zone {ZONE}",
@@ -205,61 +259,7 @@ def plan_push(
             task=True,
             locked=True,
         ),
-        uploads=tuple(_upload(one, names[one.drive], options) for one in uploads),
-        create=Call(
-            about=f"create the machine {options.vmid}",
-            method="POST",
-            path=f"{node}/qemu",
-            parameters=(("vmid", str(options.vmid)), *_settings(configuration, names, options)),
-            task=True,
-        ),
-        clean=tuple(_remove_upload(names[one.drive], options) for one in uploads),
-        start=Call(
-            about=f"start the machine {options.vmid}",
-            method="POST",
-            path=f"{node}/qemu/{options.vmid}/status/start",
-            task=True,
-        )
-        if options.start
-        else None,
     )
-
-
-def _remove_upload(name: str, options: PushOptions) -> Call:
-    volume = quote(f"{options.import_storage}:import/{name}", safe="")
-    return Call(
-        about=f"remove the upload {name}",
-        method="DELETE",
-        path=f"/nodes/{options.node}/storage/{options.import_storage}/content/{volume}",
-        task=True,
-    )
-
-
-def _looks(options: PushOptions) -> Iterator[Call]:
-    node = f"/nodes/{options.node}"
-    yield Call(
-        about=f"look whether {options.vmid} is free",
-        method="GET",
-        path="/cluster/nextid",
-        parameters=(("vmid", str(options.vmid)),),
-    )
-    for storage in (options.storage, options.import_storage):
-        path = f"{node}/storage/{storage}/status"
-        yield Call(about=f"look at the storage {storage}", method="GET", path=path)
-    yield Call(
-        about="look which uploads there are",
-        method="GET",
-        path=f"{node}/storage/{options.import_storage}/content",
-        parameters=(("content", "import"),),
-    )
-    yield Call(
-        about="look which bridges and networks there are",
-        method="GET",
-        path=f"{node}/network",
-        parameters=(("type", "any_bridge"),),
-    )
-    if options.networks:
-        yield Call(about="look which zones there are", method="GET", path="/cluster/sdn/zones")
 
 
 def _network(network: VirtualNetwork) -> Call:
@@ -276,38 +276,70 @@ def _network(network: VirtualNetwork) -> Call:
     )
 
 
-def _file_name(options: PushOptions, upload: Upload) -> str:
-    suffix = "raw" if upload.drive == "efidisk0" else "qcow2"
-    return f"netlab-{options.vmid}-{upload.drive}.{suffix}"
-
-
-def _upload(upload: Upload, name: str, options: PushOptions) -> Call:
-    return Call(
-        about=f"upload {upload.drive}",
-        method="POST",
-        path=f"/nodes/{options.node}/storage/{options.import_storage}/upload",
-        # In this order, the file last: PVE/APIServer/AnyEvent.pm reads them as they come.
-        parameters=(
-            ("content", "import"),
-            ("checksum-algorithm", "sha256"),
-            ("checksum", upload.digest),
-            ("filename", name),
+def _machine(machine: NewMachine, options: PushOptions) -> MachineCalls:
+    node = f"/nodes/{options.node}"
+    return MachineCalls(
+        machine=machine,
+        disks=tuple(_disk(machine.vmid, drive, options) for drive in machine.drives),
+        create=Call(
+            about=f"create the machine {machine.vmid}",
+            method="POST",
+            path=f"{node}/qemu",
+            parameters=(("vmid", str(machine.vmid)), *_settings(machine, options)),
+            task=True,
         ),
-        file=upload.path,
-        task=True,
+        start=Call(
+            about=f"start the machine {machine.vmid}",
+            method="POST",
+            path=f"{node}/qemu/{machine.vmid}/status/start",
+            task=True,
+        ),
     )
 
 
-def _settings(
-    configuration: Configuration, names: dict[str, str], options: PushOptions
-) -> Iterator[tuple[str, str]]:
-    for entry in configuration.entries:
-        if entry.key in names:
-            yield entry.key, _import(entry, names[entry.key], options)
-        elif entry.key not in _RENEWED:
+def _file_name(vmid: int, drive: str) -> str:
+    # The firmware's variables have an exact size, which only a raw file shows plainly.
+    return f"netlab-{vmid}-{drive}.{'raw' if drive == 'efidisk0' else 'qcow2'}"
+
+
+def _disk(vmid: int, drive: str, options: PushOptions) -> DiskCalls:
+    name = _file_name(vmid, drive)
+    storage = f"/nodes/{options.node}/storage/{options.import_storage}"
+    volume = quote(f"{options.import_storage}:import/{name}", safe="")
+    return DiskCalls(
+        drive=drive,
+        name=name,
+        upload=Call(
+            about=f"upload {drive} of {vmid}",
+            method="POST",
+            path=f"{storage}/upload",
+            # In this order, the file last: PVE/APIServer/AnyEvent.pm reads them as they come.
+            parameters=(
+                ("content", "import"),
+                ("checksum-algorithm", "sha256"),
+                ("checksum", UNKNOWN),
+                ("filename", name),
+            ),
+            file=name,
+            task=True,
+        ),
+        remove=Call(
+            about=f"remove the upload {name}",
+            method="DELETE",
+            path=f"{storage}/content/{volume}",
+            task=True,
+        ),
+    )
+
+
+def _settings(machine: NewMachine, options: PushOptions) -> Iterator[tuple[str, str]]:
+    for entry in machine.configuration.entries:
+        if entry.key in machine.drives:
+            yield entry.key, _import(entry, _file_name(machine.vmid, entry.key), options)
+        elif entry.key not in RENEWED:
             yield entry.key, entry.value
-    if configuration.description:
-        yield "description", configuration.description
+    if machine.configuration.description:
+        yield "description", machine.configuration.description
 
 
 def _import(entry: Entry, name: str, options: PushOptions) -> str:
@@ -319,52 +351,3 @@ def _import(entry: Entry, name: str, options: PushOptions) -> str:
         kept = list({"efitype": "2m", "pre-enrolled-keys": "0", **dict(kept)}.items())
     source = f"{options.import_storage}:import/{name}"
     return write_properties([("", f"{options.storage}:0"), ("import-from", source), *kept])
-
-
-def _bridges(configuration: Configuration) -> tuple[str, ...]:
-    cards = (parse_properties(entry.value, "model") for entry, _ in configuration.numbered("net"))
-    return tuple(sorted({dict(card)["bridge"] for card in cards if "bridge" in dict(card)}))
-
-
-def _mistakes(
-    configuration: Configuration, uploads: tuple[Upload, ...], options: PushOptions
-) -> Iterator[tuple[int, str, str, str]]:
-    for path, value, format_ in (
-        ("node", options.node, NODE),
-        ("vmid", str(options.vmid), VMID),
-        ("storage", options.storage, STORAGE),
-        ("import-storage", options.import_storage, STORAGE),
-        *(("networks", one.name, VNET) for one in options.networks),
-    ):
-        yield from ((0, path, message, hint) for _, message, hint in format_.mistakes(value))
-    if not configuration.get("tags"):
-        yield 0, "tags", "there is none", "a machine without tags could not be told from others"
-    for entry in configuration.entries:
-        if not _is_allowed(entry):
-            message = f"{entry.value[:80]!r} cannot be given by an API token, only by root"
-            yield entry.line, entry.key, message, "leave it out, or restore an archive as root"
-    yield from _upload_mistakes(configuration, uploads)
-
-
-def _upload_mistakes(
-    configuration: Configuration, uploads: tuple[Upload, ...]
-) -> Iterator[tuple[int, str, str, str]]:
-    drives = [entry.key for entry in configuration.entries if _has_content(entry)]
-    given = [one.drive for one in uploads]
-    for drive in drives:
-        if given.count(drive) != 1:
-            yield 0, drive, f"{given.count(drive)} files for it", "a drive has one"
-    for drive in sorted(set(given) - set(drives)):
-        yield 0, drive, "a file for a drive that the machine does not have", ""
-
-
-def _has_content(entry: Entry) -> bool:
-    return is_drive(entry.key) and dict(parse_properties(entry.value)).get("media") != "cdrom"
-
-
-def _is_allowed(entry: Entry) -> bool:
-    if re.fullmatch("serial[0-9]", entry.key):
-        return entry.value == "socket"
-    if re.fullmatch("net[0-9]+", entry.key) or is_drive(entry.key):
-        return True
-    return entry.key in _TOKEN_KEYS | _RENEWED

@@ -23,27 +23,35 @@ class Card:
     """A network card.
 
     Attributes:
-        key: Its setting, such as ``net0``: the name of the interface.
+        entry: Its setting, such as ``net0``: its key is the name of the interface.
         network: The network that it is on.
+        mac: Its address in lower case, or None: it has none of its own.
         mtu: In bytes, or None: the network's.
         mistakes: What has to be understood and cannot be.
         left_out: What a topology cannot say.
     """
 
-    key: str
+    entry: Entry
     network: Network
+    mac: str | None
     mtu: int | None
     mistakes: tuple[Mistake, ...]
     left_out: tuple[Mistake, ...]
 
-    def interface(self, vlan: int) -> Value:
+    @property
+    def key(self) -> str:
+        """The name of the interface."""
+        return self.entry.key
+
+    def interface(self, vlan: int, *, mac: str | None) -> Value:
         """Return the interface as a topology has it.
 
         Args:
             vlan: The number of its segment.
+            mac: Its address, or None: a function of the names.
         """
-        mtu: dict[str, Value] = {} if self.mtu is None else {"mtu": str(self.mtu)}
-        return {"vlan": str(vlan), **mtu}
+        keys = {"vlan": str(vlan), "mac": mac, "mtu": None if self.mtu is None else str(self.mtu)}
+        return {key: value for key, value in keys.items() if value is not None}
 
 
 def read_card(file: str, entry: Entry) -> Card:
@@ -63,9 +71,10 @@ def read_card(file: str, entry: Entry) -> Card:
         for name, message in _left_out(values)
     )
     return Card(
-        key=entry.key,
+        entry=entry,
         # Without a bridge it is alone behind Proxmox's own router: a network with nobody else.
         network=Network(values.get("bridge") or f"{file}/{entry.key}", _number(values, "tag")),
+        mac=_mac(values),
         mtu=_mtu(values),
         mistakes=mistakes,
         left_out=left_out,
@@ -75,7 +84,7 @@ def read_card(file: str, entry: Entry) -> Card:
 def _wrong(values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     rule = RULES["net"].value
     assert isinstance(rule, Properties)
-    for name in ("bridge", "tag", "mtu"):
+    for name in ("bridge", "tag", "mtu", "macaddr", *NET_MODELS):
         if name in values:
             yield from (
                 (name, what, hint) for _, what, hint in rule.fields[name].mistakes(values[name])
@@ -85,6 +94,12 @@ def _wrong(values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 def _number(values: Mapping[str, str], name: str) -> int | None:
     text = values.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None
+
+
+def _mac(values: Mapping[str, str]) -> str | None:
+    mac = next((values[name] for name in ("macaddr", *NET_MODELS) if name in values), "")
+    # No machine has an address of zeros.
+    return mac.lower() if mac.strip("0:") else None
 
 
 def _mtu(values: Mapping[str, str]) -> int | None:
@@ -102,8 +117,6 @@ def _left_out(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if name in {"bridge", "tag", "mtu"} or _MEANINGLESS.get(name) == value:
             continue
-        if name in {*NET_MODELS, "macaddr"}:
-            # The card itself is always a virtio one, with an address that follows from the names.
-            yield name, f"the address {value} is left out"
         if name not in {"virtio", "macaddr"} and value != "virtio":
+            # The card itself is always a virtio one.
             yield name, f"{value!r} is left out" if name not in NET_MODELS else "becomes virtio"

@@ -68,6 +68,8 @@ class Configuration:
         entries: Its settings, sorted by key, each key once; without ``description``.
         description: Free text, several lines; without white space at its end.
         maps: The drives whose content an archive has, sorted by drive.
+        description_line: Where the text begins, from 1; 0 when it was not read from a file. Does
+            not count when compared.
         sections: Snapshots and pending changes behind the settings, with their lines: a backup has
             none, and nothing of them is read. They do not count when compared.
         file: What mistakes call it. Does not count when compared.
@@ -76,6 +78,7 @@ class Configuration:
     entries: tuple[Entry, ...]
     description: str = ""
     maps: tuple[DriveMap, ...] = ()
+    description_line: int = field(default=0, compare=False)
     sections: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     file: str = field(default=NAME, compare=False)
 
@@ -89,6 +92,12 @@ class Configuration:
         found = ((entry, pattern.fullmatch(entry.key)) for entry in self.entries)
         numbered = [(match[1], int(match[2]), entry) for entry, match in found if match]
         return ((entry, number) for _, number, entry in sorted(numbered, key=lambda one: one[:2]))
+
+
+def find_entry(configuration: Configuration, key: str, default: str) -> Entry:
+    """Return a setting, or what it is when nothing says so."""
+    found = (entry for entry in configuration.entries if entry.key == key)
+    return next(found, Entry(key, default))
 
 
 def make_configuration(
@@ -162,6 +171,7 @@ class _Reader:
         self.entries: dict[str, Entry] = {}
         self.maps: dict[str, DriveMap] = {}
         self.description: list[str] = []
+        self.description_line = 0
         self.sections: list[tuple[str, int]] = []
 
     def read(self, line: str, number: int) -> None:
@@ -174,7 +184,7 @@ class _Reader:
         elif line.startswith("#"):
             # Lines of backups of long ago mean nothing any more, and are not the description's.
             if not line.startswith("#vzdump#"):
-                self.description.append(unquote(line[1:], errors="replace"))
+                self._describe(line[1:], number)
         else:
             self._read_entry(line, number)
 
@@ -185,11 +195,15 @@ class _Reader:
             hint = "lines end with LF alone" if "\r" in line else "a line is KEY: VALUE"
             self._add(number, "", f"{_show(line)} cannot be read", hint)
         elif key == "description":
-            self.description.append(unquote(value, errors="replace"))
+            self._describe(value, number)
         elif key in self.entries:
             self._add(number, key, "is there twice", f"first in line {self.entries[key].line}")
         else:
             self.entries[key] = Entry(key, value, number)
+
+    def _describe(self, text: str, number: int) -> None:
+        self.description.append(unquote(text, errors="replace"))
+        self.description_line = self.description_line or number
 
     def _read_map(self, line: str, number: int) -> None:
         found = _MAP.fullmatch(line)
@@ -212,6 +226,7 @@ class _Reader:
         return Configuration(
             entries=tuple(self.entries[key] for key in sorted(self.entries)),
             description="\n".join(self.description).rstrip(),
+            description_line=self.description_line,
             maps=tuple(self.maps[drive] for drive in sorted(self.maps)),
             sections=tuple(self.sections),
             file=self.file,

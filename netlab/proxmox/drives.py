@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 import trio
 
 from netlab.errors import MissingFeatureError
+from netlab.image.netboot import write_netboot
 from netlab.image.store import Image, Store
 from netlab.lab.access import NodeAccess
 from netlab.machine.boot import TMPFS_ROOT, VARIABLES
@@ -44,11 +46,15 @@ class Drive:
         name: What Proxmox calls it, such as ``scsi0``; variables of firmware are ``efidisk0``.
         source: What is on it.
         serial: What the guest reads as its serial number, or empty.
+        discard: Whether the host takes back what the guest discards.
+        read_only: Whether the guest may only read it.
     """
 
     name: str
     source: DiskSource
     serial: str = ""
+    discard: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +87,18 @@ async def open_work(store: Store) -> AsyncGenerator[Work]:
 def name_drives(node: NodePlan) -> tuple[str, ...]:
     """Return what a node's disks are called on Proxmox: by bus, numbered from 0 in their order.
 
-    What lives in memory here has a disk there.
+    What lives in memory here has a disk there, which is the first: only firmware reads it.
     """
     seen: Counter[str] = Counter()
     names: list[str] = []
-    for disk in node.disks:
-        names.append(f"{disk.bus}{seen[disk.bus]}")
-        seen[disk.bus] += 1
-    return tuple(names) or ("scsi0",)
+    for bus in (*(["scsi"] if _lives_in_memory(node) else ()), *(disk.bus for disk in node.disks)):
+        names.append(f"{bus}{seen[bus]}")
+        seen[bus] += 1
+    return tuple(names)
+
+
+def _lives_in_memory(node: NodePlan) -> bool:
+    return node.image is not None and all(disk.source != "image" for disk in node.disks)
 
 
 async def open_held_drives(
@@ -108,17 +118,17 @@ async def open_held_drives(
         CommandError: What is in the guest's memory could not be read.
         NetlabError: The disk of a guest in memory could not be made.
     """
-    if held.disks:
-        sources: list[DiskSource] = [
-            await work.stack.enter_async_context(open_held(held.socket, disk.name))
-            for disk in held.disks
-        ]
-    else:
+    sources: list[DiskSource] = []
+    if _lives_in_memory(node.plan):
         image = await _memory_image(node.plan, work)
         root = await capture_root(node)
         identity = identity_archive(node.plan, plan.hosts, files=False)
         packed = await trio.to_thread.run_sync(pack, (root, identity))
-        sources = [await _open_memory_disk(node.plan, image, packed, work)]
+        sources.append(await _open_memory_disk(node.plan, image, packed, work))
+    sources += [
+        await work.stack.enter_async_context(open_held(held.socket, disk.name))
+        for disk in held.disks
+    ]
     return await _with_variables(node.plan, sources, work, folder)
 
 
@@ -138,17 +148,17 @@ async def open_resting_drives(
         ProgramError: qemu-img cannot read a disk.
         NetlabError: The disk of a guest in memory could not be made.
     """
-    if node.disks:
-        sources = [
-            await _open_resting(node, index, disk, work, plan, folder)
-            for index, disk in enumerate(node.disks)
-        ]
-    else:
+    sources: list[DiskSource] = []
+    if _lives_in_memory(node):
         image = await _memory_image(node, work)
         identity = identity_archive(node, plan.hosts, files=True)
         base = await trio.Path(image.initrd).read_bytes()
         packed = base + await trio.to_thread.run_sync(pack, (identity,))
-        sources = [await _open_memory_disk(node, image, packed, work)]
+        sources.append(await _open_memory_disk(node, image, packed, work))
+    sources += [
+        await _open_resting(node, index, disk, work, plan, folder)
+        for index, disk in enumerate(node.disks)
+    ]
     return await _with_variables(node, sources, work, folder)
 
 
@@ -164,15 +174,22 @@ async def _open_resting(
     layer = None if folder is None else trio.Path(folder / f"disk{index}.qcow2")
     if layer is not None and await layer.exists():
         await _flatten(Path(layer), "qcow2", raw)
-    elif disk.source == "image":
+        return await work.open_raw(raw)
+    if disk.source == "image":
         image = await work.store.ensure(node.image or "")
         if image.disk is None:
             raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
         await _flatten(image.disk, "qcow2", raw)
+    elif disk.image is not None:
+        image = await work.store.ensure(disk.image)
+        await trio.to_thread.run_sync(write_netboot, image, raw)
     elif disk.file is not None:
         await _flatten(Path(disk.file), disk.format or "raw", raw)
     else:
         await run(("qemu-img", "create", "-q", "-f", "raw", str(raw), f"{disk.size}M"))
+    if disk.size is not None:
+        # Its layer would have grown it.
+        os.truncate(raw, max(disk.size << 20, raw.stat().st_size))
     if disk.source == "image" and node.configure:
         await write_into_disk(raw, system_files(node, plan.hosts))
     return await work.open_raw(raw)
@@ -196,20 +213,28 @@ async def _open_memory_disk(node: NodePlan, image: Image, packed: bytes, work: W
 async def _with_variables(
     node: NodePlan, sources: Sequence[DiskSource], work: Work, folder: Path | None
 ) -> list[Drive]:
+    disks = (*([None] if _lives_in_memory(node) else ()), *node.disks)
     drives = [
-        Drive(name=name, source=source, serial=serial)
-        for name, source, serial in zip(
-            name_drives(node),
-            sources,
-            [disk.serial or "" for disk in node.disks] or [""],
-            strict=True,
-        )
+        _drive(name, source, disk)
+        for name, source, disk in zip(name_drives(node), sources, disks, strict=True)
     ]
     if node.firmware.kind == "uefi":
         variables = work.folder / f"{node.name}.{VARIABLES}"
         await trio.to_thread.run_sync(_copy_variables, node, folder, variables)
         drives.append(Drive(name=EFI_DRIVE, source=await work.open_raw(variables)))
     return drives
+
+
+def _drive(name: str, source: DiskSource, disk: DiskPlan | None) -> Drive:
+    if disk is None:
+        return Drive(name=name, source=source)
+    return Drive(
+        name=name,
+        source=source,
+        serial=disk.serial or "",
+        discard=disk.discard,
+        read_only=disk.read_only,
+    )
 
 
 def _copy_variables(node: NodePlan, folder: Path | None, target: Path) -> None:

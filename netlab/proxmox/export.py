@@ -7,14 +7,16 @@ word for, or would take for something else, is a mistake before anything is writ
 
 from __future__ import annotations
 
-import uuid
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
 from netlab.errors import ConfigurationError, Mistake
+from netlab.plan.devices import SmbiosPlan
 from netlab.plan.model import InterfacePlan, NodePlan, Plan
+from netlab.plan.names import generation_id
 from netlab.proxmox.configuration import (
     Configuration,
     DriveMap,
@@ -34,6 +36,9 @@ EFI_SIZES: Mapping[EfiType, int] = {"4m": 540_672, "2m": 131_072}
 TAG = "netlab"
 """The tag of every machine that comes from netlab; no other is ever touched there."""
 
+LAB_TAG = "lab-"
+"""What the tag of a lab begins with."""
+
 _UNITS = (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
 _LONGEST_NAME = 80
 _CARDS = RULES["net"].count or 0
@@ -47,11 +52,15 @@ class Disk:
         drive: Bus and number there, such as ``scsi0`` or ``virtio1``.
         size: In bytes.
         serial: What the guest reads as its serial number, or empty.
+        discard: Whether the storage takes back what the guest discards.
+        read_only: Whether the guest may only read it.
     """
 
     drive: str
     size: int
     serial: str = ""
+    discard: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +153,7 @@ def configure(plan: Plan, node: NodePlan, options: ExportOptions) -> Configurati
 
 def lab_tag(plan: Plan) -> str:
     """Return the tag of every machine of a lab."""
-    return f"lab-{plan.lab}"
+    return f"{LAB_TAG}{plan.lab}"
 
 
 def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str]]:
@@ -154,21 +163,51 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     yield "memory", str(node.memory)
     if node.accel == "tcg":
         yield "kvm", "0"
-    yield "cpu", "max" if node.accel == "tcg" else options.cpu
-    if node.arch != "x86_64":
-        yield "arch", node.arch
+    yield "cpu", _cpu(node, options)
     yield "machine", options.machine
     yield "bios", "seabios" if options.efi is None else "ovmf"
     yield "scsihw", "virtio-scsi-single"
     yield "serial0", "socket"
     # Without a screen the terminal in the web interface is the serial console.
     yield "vga", "serial0" if node.display == "none" else node.display
-    yield "agent", "enabled=1"
-    yield "smbios1", write_properties([("uuid", node.uuid)])
+    yield "agent", f"enabled={int(node.agent)}"
+    yield "smbios1", write_properties([("uuid", node.uuid), *_smbios(node.devices.smbios)])
     # A restore gives it another; what it says here is only that there is one.
-    yield "vmgenid", str(uuid.uuid5(uuid.NAMESPACE_OID, node.uuid))
+    yield "vmgenid", node.devices.vmgenid or generation_id(node.uuid)
     yield "ostype", options.system
-    yield "rng0", write_properties([("source", "/dev/urandom")])
+    if node.devices.rng:
+        yield "rng0", write_properties([("source", "/dev/urandom")])
+
+
+def _cpu(node: NodePlan, options: ExportOptions) -> str:
+    if node.devices.cpu is None:
+        return "max" if node.accel == "tcg" else options.cpu
+    model, *features = node.devices.cpu.split(",")
+    flags = ";".join(map(_flag, features))
+    return write_properties([("cputype", model), ("flags", flags or None)]) if flags else model
+
+
+def _flag(feature: str) -> str:
+    """Return a feature as Proxmox writes it, which knows +aes and -aes alone."""
+    name, _, value = feature.partition("=")
+    return {"on": f"+{name}", "off": f"-{name}"}.get(value, feature)
+
+
+def _smbios(smbios: SmbiosPlan) -> Iterator[tuple[str, str | int | None]]:
+    """Yield what firmware says of a machine: as base64, which any text may be."""
+    said = {
+        "manufacturer": smbios.manufacturer,
+        "product": smbios.product,
+        "version": smbios.version,
+        "serial": smbios.serial,
+        "sku": smbios.sku,
+        "family": smbios.family,
+    }
+    for key, value in said.items():
+        if value is not None:
+            yield key, base64.b64encode(value.encode()).decode()
+    if any(said.values()):
+        yield "base64", 1
 
 
 def _boot(options: ExportOptions) -> Iterator[tuple[str, str]]:
@@ -184,8 +223,9 @@ def _drives(options: ExportOptions) -> Iterator[tuple[DriveMap, str]]:
             _map(disk.drive, options),
             write_properties([
                 ("", _volume(options, number)),
-                ("discard", "on"),
+                ("discard", "on" if disk.discard else "ignore"),
                 ("iothread", 1 if threads else None),
+                ("ro", 1 if disk.read_only else None),
                 ("serial", quote(disk.serial, safe="") or None),
                 ("size", write_size(disk.size)),
             ]),
@@ -233,6 +273,12 @@ def _cards(
 def _option_mistakes(
     plan: Plan, node: NodePlan, options: ExportOptions
 ) -> Iterator[tuple[str, str, str]]:
+    if node.arch != "x86_64":
+        hint = "the loader and the firmware that a machine gets there are for x86_64"
+        yield "arch", f"a machine for {node.arch} cannot be exported", hint
+    if node.boot == "network":
+        hint = "write boot: kernel or disk for the export"
+        yield "boot", "it boots from the network, and an exported machine from its disk", hint
     if len(node.interfaces) > _CARDS:
         message = f"{len(node.interfaces)} interfaces, and a machine on Proxmox takes {_CARDS}"
         yield "interfaces", message, "use VLANs on fewer interfaces, or more nodes"
@@ -268,7 +314,7 @@ def _disk_mistakes(options: ExportOptions) -> Iterator[tuple[str, str, str]]:
 def _tag_mistakes(plan: Plan, options: ExportOptions) -> Iterator[tuple[str, str, str]]:
     for tag in options.tags:
         # Several in one would be tags of their own, and might be another lab's.
-        if any(sign in tag for sign in ";, ") or tag.lower().startswith("lab-"):
+        if any(sign in tag for sign in ";, ") or tag.lower().startswith(LAB_TAG):
             yield "tags", f"{tag!r} cannot be given", f"{lab_tag(plan)} is there by itself"
 
 

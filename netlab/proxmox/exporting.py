@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import trio
 
-from netlab.errors import NotReadyError
+from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, NotReadyError
+from netlab.image.known import bring_files
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess, NodeAccess
 from netlab.machine.cut import MachineCut
@@ -30,13 +31,18 @@ from netlab.proxmox.drives import (
     open_work,
 )
 from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, ExportOptions, configure
+from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
 from netlab.proxmox.persistence import START_FILES, system_files
-from netlab.proxmox.recipe import Member, write_manifest, write_recipe
+from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
 from netlab.vma.compression import Compression
 
 FIRST_VMID = 1000
 """A node's number on Proxmox is this and its id, when nothing else is said."""
+
+STORAGE = "local-lvm"
+BRIDGE = "vmbr0"
+"""What an installation of Proxmox has by itself."""
 
 COMPRESSION = Compression("zstd", 3)
 """What vzdump itself does."""
@@ -46,29 +52,40 @@ _LIKELY_SIZE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class MachineRequest:
+    """What nodes are asked to be on Proxmox.
+
+    Attributes:
+        vmid: The number of the first node on Proxmox; the next ones follow. By rule each node's is
+            1000 and its id.
+        storage: Where disks go; of a backup, when nobody says another place.
+        bridge: The bridge of segments that ``mapping`` does not name.
+        mapping: Segments with the networks that they get.
+        notes: What people read; by rule which node of which lab it is.
+    """
+
+    vmid: int | None = None
+    storage: str = STORAGE
+    bridge: str = BRIDGE
+    mapping: tuple[tuple[str, Network], ...] = ()
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(MachineRequest):
     """What an export is asked to make.
 
     Attributes:
         folder: Gets the backups; made when it is not there.
-        vmid: The number of the first node on Proxmox; the next ones follow. By rule each node's is
-            1000 and its id.
-        storage: Where a restore puts disks when nobody says another place.
-        bridge: The bridge of segments that ``mapping`` does not name.
-        mapping: Segments with the networks that they get.
         compression: How archives are compressed, or None.
-        notes: What people read in the list of backups; by rule which node of which lab it is.
         whole: Whether a manifest and the recipe for the networks come with them.
+        dump_dir: Where they will lie on the host, for the recipe.
     """
 
     folder: Path
-    vmid: int | None = None
-    storage: str = "local-lvm"
-    bridge: str = "vmbr0"
-    mapping: tuple[tuple[str, Network], ...] = ()
     compression: Compression | None = COMPRESSION
-    notes: str | None = None
     whole: bool = False
+    dump_dir: str = DUMP_FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +95,29 @@ class Export:
     Attributes:
         backups: In the order of the nodes.
         pause: Seconds that running nodes stood still.
+        left_out: What the machines do not have of their nodes, a line each.
     """
 
     backups: tuple[Backup, ...]
     pause: float
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Nodes whose disks can be read.
+
+    Attributes:
+        machines: What they are on Proxmox, in the order of the nodes.
+        time: When they were as they are read.
+        pause: Seconds that running nodes stood still for it.
+        left_out: What the machines do not have of their nodes, a line each.
+    """
+
+    machines: tuple[Machine, ...]
+    time: datetime
+    pause: float
+    left_out: tuple[str, ...]
 
 
 def ignore(_node: str, _done: int, _total: int) -> None:
@@ -105,23 +141,9 @@ async def export_nodes(
         NotReadyError: A node is about to start.
         NetlabError: It failed; nothing of it is left, here or in the lab.
     """
-    nodes = [find_node(lab.plan, name) for name in dict.fromkeys(names)]
-    vmids = check_export(lab.plan, nodes, request)
-    running = [node.name for node in nodes if _is_running(lab.nodes[node.name])]
-    async with open_work(store) as work:
-        held, pause = await _hold(lab, running, work)
-        time = datetime.now()
-        machines: list[Machine] = []
-        for node in nodes:
-            folder = lab.folder / "nodes" / node.name
-            if node.name in held:
-                live = lab.nodes[node.name]
-                drives = await open_held_drives(live, held[node.name], work, lab.plan, folder)
-            else:
-                drives = await open_resting_drives(node, work, lab.plan, folder)
-            machines.append(_machine(lab.plan, node, vmids[node.name], drives, request))
-        backups = await _write(lab.plan, machines, request, time, tell)
-    return Export(backups=backups, pause=pause)
+    async with open_nodes(lab, names, request, store=store) as opened:
+        backups = await _write(lab.plan, opened, request, tell)
+    return Export(backups=backups, pause=opened.pause, left_out=opened.left_out)
 
 
 async def export_plan(
@@ -133,8 +155,75 @@ async def export_plan(
         InputError: A file that a disk is made from is not there, or is not what it should be.
         MissingFeatureError: The host lacks a node's firmware.
     """
-    nodes = [find_node(plan, name) for name in dict.fromkeys(names)]
-    vmids = check_export(plan, nodes, request)
+    async with open_plan(plan, names, request, store=store) as opened:
+        backups = await _write(plan, opened, request, tell)
+    return Export(backups=backups, pause=0, left_out=opened.left_out)
+
+
+@asynccontextmanager
+async def open_nodes(
+    lab: LabAccess, names: Sequence[str], request: MachineRequest, *, store: Store
+) -> AsyncGenerator[Opened]:
+    """Hold the disks of a lab's nodes as they are now, to be read while the nodes go on.
+
+    Args:
+        lab: The lab, in this process or another of this host.
+        names: Its nodes; those that are stopped are read as they are on disk.
+        request: What they are on Proxmox.
+        store: Has their images.
+
+    Raises:
+        NetlabError: As :func:`export_nodes` has it.
+    """
+    vmids = check_export(lab.plan, find_nodes(lab.plan, names), request)
+    plan = await _bring_files(lab.plan, names, store)
+    nodes = find_nodes(plan, names)
+    running = [node.name for node in nodes if _is_running(lab.nodes[node.name])]
+    find_files(node for node in nodes if node.name not in running)
+    async with open_work(store) as work:
+        held, pause = await _hold(lab, running, work)
+        time = datetime.now()
+        machines: list[Machine] = []
+        for node in nodes:
+            folder = lab.folder / "nodes" / node.name
+            if node.name in held:
+                live = lab.nodes[node.name]
+                drives = await open_held_drives(live, held[node.name], work, plan, folder)
+            else:
+                drives = await open_resting_drives(node, work, plan, folder)
+            machines.append(_machine(plan, node, vmids[node.name], drives, request))
+        with _explained(held):
+            yield Opened(
+                machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
+            )
+
+
+@contextmanager
+def _explained(held: Mapping[str, MachineCut]) -> Generator[None]:
+    """Say whose disk it is that could not be read to its end."""
+    try:
+        yield
+    except NBDError as error:
+        ended = [name for name, cut in held.items() if error.export.endswith(f" of {cut.socket}")]
+        raise MachineError(
+            f"{', '.join(ended)}: its disk could not be read to the end: {error.reason}",
+            hint="`netlab status` says what became of the node",
+            evidence=str(error),
+        ) from error
+
+
+@asynccontextmanager
+async def open_plan(
+    plan: Plan, names: Sequence[str], request: MachineRequest, *, store: Store
+) -> AsyncGenerator[Opened]:
+    """Open the disks of a plan's nodes as they would be at first; like :func:`open_nodes`.
+
+    Raises:
+        NetlabError: As :func:`export_plan` has it.
+    """
+    vmids = check_export(plan, find_nodes(plan, names), request)
+    plan = await _bring_files(plan, names, store)
+    nodes = find_nodes(plan, names)
     find_files(nodes)
     async with open_work(store) as work:
         time = datetime.now()
@@ -142,26 +231,62 @@ async def export_plan(
         for node in nodes:
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
-        backups = await _write(plan, machines, request, time, tell)
-    return Export(backups=backups, pause=0)
+        yield Opened(machines=tuple(machines), time=time, pause=0, left_out=_left_out(nodes))
 
 
-def check_export(plan: Plan, nodes: Sequence[NodePlan], request: Request) -> dict[str, int]:
+async def _bring_files(plan: Plan, names: Sequence[str], store: Store) -> Plan:
+    return await bring_files(plan, find_nodes(plan, names), store.downloads, tell=lambda _: None)
+
+
+def _left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
+    return tuple(line for node in nodes for line in left_out(node))
+
+
+def find_nodes(plan: Plan, names: Sequence[str]) -> list[NodePlan]:
+    """Return the nodes of names, each once.
+
+    Raises:
+        UnknownNameError: There is no such node.
+    """
+    return [find_node(plan, name) for name in dict.fromkeys(names)]
+
+
+def check_export(plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest) -> dict[str, int]:
     """Return the number of each node on Proxmox, when all of them can be machines there.
 
     Raises:
         ConfigurationError: All that Proxmox cannot carry.
     """
+    return {name: vmid for name, (vmid, _) in foresee(plan, nodes, request).items()}
+
+
+def foresee(
+    plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest
+) -> dict[str, tuple[int, Configuration]]:
+    """Return each node's number and configuration on Proxmox, but for the sizes of its disks.
+
+    Raises:
+        ConfigurationError: All that Proxmox cannot carry.
+    """
     first = request.vmid
-    vmids = {
-        node.name: FIRST_VMID + node.id if first is None else first + index
-        for index, node in enumerate(nodes)
-    }
-    for node in nodes:
+    _check_disks(nodes)
+    found: dict[str, tuple[int, Configuration]] = {}
+    for index, node in enumerate(nodes):
+        vmid = FIRST_VMID + node.id if first is None else first + index
         disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
         efi = EfiVariables(size=EFI_SIZES["4m"]) if node.firmware.kind == "uefi" else None
-        _configure(plan, node, vmids[node.name], disks, efi, request)
-    return vmids
+        found[node.name] = vmid, _configure(plan, node, vmid, disks, efi, request)
+    return found
+
+
+def _check_disks(nodes: Sequence[NodePlan]) -> None:
+    mistakes = [
+        Mistake(node.name, 0, 0, "disks", "it runs from a CD-ROM", "only disks are exported")
+        for node in nodes
+        if node.image is None and not node.disks
+    ]
+    if mistakes:
+        raise ConfigurationError(mistakes)
 
 
 def _configure(
@@ -170,7 +295,7 @@ def _configure(
     vmid: int,
     disks: Sequence[Disk],
     efi: EfiVariables | None,
-    request: Request,
+    request: MachineRequest,
 ) -> Configuration:
     options = ExportOptions(
         vmid=vmid,
@@ -186,10 +311,16 @@ def _configure(
 
 
 def _machine(
-    plan: Plan, node: NodePlan, vmid: int, drives: Sequence[Drive], request: Request
+    plan: Plan, node: NodePlan, vmid: int, drives: Sequence[Drive], request: MachineRequest
 ) -> Machine:
     disks = [
-        Disk(drive=drive.name, size=drive.source.size, serial=drive.serial)
+        Disk(
+            drive=drive.name,
+            size=drive.source.size,
+            serial=drive.serial,
+            discard=drive.discard,
+            read_only=drive.read_only,
+        )
         for drive in drives
         if drive.name != EFI_DRIVE
     ]
@@ -260,13 +391,11 @@ async def _put(node: NodeAccess, files: Sequence[FilePlan]) -> None:
         await node.execute(("chmod", f"{file.mode:o}", file.path))
 
 
-async def _write(
-    plan: Plan, machines: Sequence[Machine], request: Request, time: datetime, tell: Tell
-) -> tuple[Backup, ...]:
+async def _write(plan: Plan, opened: Opened, request: Request, tell: Tell) -> tuple[Backup, ...]:
     with open_folder(request.folder) as folder:
         backups = [
-            await folder.add(machine, time=time, compression=request.compression, tell=tell)
-            for machine in machines
+            await folder.add(machine, time=opened.time, compression=request.compression, tell=tell)
+            for machine in opened.machines
         ]
         if request.whole:
             _add_recipe(plan, backups, request, folder)
@@ -282,5 +411,5 @@ def _add_recipe(
         for backup in backups
     ]
     folder.add_text(f"{plan.lab}.manifest.json", write_manifest(plan, networks, members))
-    recipe = write_recipe(plan, networks, members, storage=request.storage)
+    recipe = write_recipe(plan, networks, members, storage=request.storage, folder=request.dump_dir)
     folder.add_text(f"{plan.lab}.recipe.txt", recipe)

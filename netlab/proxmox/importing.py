@@ -1,48 +1,54 @@
 """Virtual machines from Proxmox -> one topology, and a list of what it cannot say: pure.
 
 Every bridge with its VLAN is a segment, and the same for all machines, so that what was restored as
-a set is the same network again; nothing of it is a network of the host's. A machine's disks are not
-looked at here: :attr:`Archive.boot` has the keys of its node that say what it boots from.
+a set is the same network again; nothing of it is a network of the host's. Guests are as they were:
+netlab configures none of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netlab.errors import ConfigurationError, Mistake
+from netlab.proxmox import hardware, identity
 from netlab.proxmox.cards import Card, read_card
-from netlab.proxmox.configuration import NAME, Configuration, Entry, parse_properties
+from netlab.proxmox.configuration import NAME, Configuration, Entry, find_entry, parse_properties
+from netlab.proxmox.export import LAB_TAG, TAG
+from netlab.proxmox.findings import Findings
+from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
 from netlab.proxmox.schema import find_rule, is_drive
+from netlab.proxmox.volumes import ORDER_TELLS, find_disks, find_lost
 from netlab.topology.document import Value
-from netlab.topology.names import check_node_name
+from netlab.topology.names import check_lab_name, check_node_name
 from netlab.topology.source import WrongError
-from netlab.topology.write import dumps
+from netlab.topology.write import Reference, dumps
 
 MAXIMUM_CPUS = 255
 
 _UNDERSTOOD = ("arch", "cores", "kvm", "memory", "sockets")
 """Settings whose values become those of the node's keys."""
 
-_READ = (*_UNDERSTOOD, "name", "vga")
-"""Settings that the node has a key for; network cards are the others."""
+_READ = (*_UNDERSTOOD, *hardware.TELLS, *identity.TELLS, *ORDER_TELLS, "name", "vga")
+"""Settings that the node has keys for; drives and network cards are the others."""
+
+ARCHIVES = "archives"
+"""The variable of a topology that says where the disks of archives are."""
+
+_SECRETS = {"cipassword"}
+"""Settings whose values are not shown."""
 
 _GIVEN = {
     "acpi": r"1",
-    "agent": r"(enabled=)?1(,.*)?",
-    "bios": r"seabios",
-    # What a lab takes under KVM, and under TCG.
-    "cpu": r"(cputype=)?(host|max)",
-    "machine": r"q35",
     # About the machine's past, and renewed with every restore.
     "meta": r".*",
     "numa": r"0",
     "ostype": r"l26",
     "rng0": r"(source=)?/dev/u?random(,.*)?",
     "serial0": r"socket",
-    "vmgenid": r".*",
 }
 """What a node of a lab has anyway: settings with the values of which nothing is lost."""
 
@@ -62,14 +68,31 @@ class Archive:
     Attributes:
         configuration: The machine's configuration.
         devices: The devices that the archive has.
-        boot: Keys of the machine's node that say what it boots from: disks, firmware, machine.
-        told: The settings that these keys tell, such as ``scsi0`` and ``bios``.
+        folder: Where its disks are below :data:`ARCHIVES`, each called like its drive.
+        stem: The name of its node where the configuration has none.
+        others: More files of configuration that it has.
     """
 
     configuration: Configuration
     devices: tuple[Device, ...] = ()
-    boot: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    told: frozenset[str] = frozenset()
+    folder: str = "."
+    stem: str = "vm"
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A device of an archive that a node needs.
+
+    Attributes:
+        device: Its name.
+        name: The name of the file that it becomes.
+        size: Bytes of it that are needed, from its beginning.
+    """
+
+    device: str
+    name: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,44 +123,131 @@ class Imported:
         return dumps(dict(self.value), comment="\n".join(comment))
 
 
-def make_topology(archives: Sequence[Archive], *, name: str) -> Imported:
+def find_parts(archive: Archive) -> tuple[Part, ...]:
+    """Return what of an archive its node needs: disks, and variables of its firmware."""
+    configuration = archive.configuration
+    devices = {drive.drive: drive.device for drive in configuration.maps}
+    sizes = {device.name: device.size for device in archive.devices}
+    wanted = {entry.key: sizes[devices[entry.key]] for entry in find_disks(configuration)}
+    variables = variables_size(configuration)
+    if variables is not None:
+        wanted[EFI_DRIVE] = variables
+    return tuple(
+        Part(device=devices[drive], name=f"{drive}.raw", size=size)
+        for drive, size in wanted.items()
+    )
+
+
+def choose_lab(archives: Iterable[Archive]) -> str:
+    """Return the lab that all machines come from, as their tags say; else ``imported``."""
+    labs = {_lab_tag(archive.configuration) for archive in archives}
+    name = labs.pop() if len(labs) == 1 else ""
+    return name if _passes(check_lab_name, name) else "imported"
+
+
+def _lab_tag(configuration: Configuration) -> str:
+    tags = _tags(configuration)
+    found = [tag for tag in tags if tag.startswith(LAB_TAG)] if TAG in tags else []
+    return found[0].removeprefix(LAB_TAG) if len(found) == 1 else ""
+
+
+def _tags(configuration: Configuration) -> list[str]:
+    return re.split("[;, ]+", configuration.get("tags") or "")
+
+
+def make_topology(archives: Sequence[Archive], *, name: str, store: str) -> Imported:
     """Return the topology of one or several machines.
 
     Args:
         archives: One for each machine.
         name: The lab's name.
+        store: The folder that has their disks.
 
     Raises:
         ConfigurationError: Every value that has to be understood and cannot be, and every device
             that no drive is mapped to, or the other way round.
     """
-    mistakes = [mistake for archive in archives for mistake in _check(archive)]
-    cards = [_read_cards(archive.configuration, mistakes) for archive in archives]
-    if mistakes:
+    read = [_read(archive) for archive in archives]
+    if mistakes := [mistake for machine in read for mistake in machine.findings.mistakes]:
         raise ConfigurationError(mistakes)
-    networks = _number({card.network for group in cards for card in group})
+    networks = _number({card.network for machine in read for card in machine.cards})
     numbers = {network: vlan for vlan, network in networks.items()}
-    left_out: list[Mistake] = []
-    nodes: dict[str, Value] = {}
-    for archive, group in zip(archives, cards, strict=True):
-        node = _choose_name(archive.configuration, nodes, left_out)
-        interfaces: dict[str, Value] = {
-            card.key: card.interface(numbers[card.network]) for card in group
-        }
-        nodes[node] = {
-            "id": str(len(nodes) + 1),
-            **_settings(archive.configuration, left_out),
-            **archive.boot,
-            "interfaces": interfaces,
-        }
-        left_out += (mistake for card in group for mistake in card.left_out)
-        left_out += _left_out(archive)
+    nodes: dict[str, dict[str, Value]] = {}
+    owners: dict[str, str] = {}
+    for machine in read:
+        node = _choose_name(machine, nodes)
+        keys = _without_taken_uuid(machine, nodes)
+        interfaces = _interfaces(machine, node, numbers, owners)
+        nodes[node] = {"id": str(len(nodes) + 1), **keys, "interfaces": interfaces}
     return Imported(
-        value={"name": name, "nodes": nodes},
+        value={"name": name, "vars": {ARCHIVES: Reference(store)}, "nodes": {**nodes}},
         nodes=tuple(nodes),
         networks=networks,
-        left_out=tuple(sorted(left_out)),
+        left_out=tuple(sorted(one for machine in read for one in machine.findings.left_out)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machine:
+    """A machine that has been read.
+
+    Attributes:
+        archive: What it was read from.
+        keys: Keys of its node.
+        cards: Its network cards.
+        findings: What was found meanwhile.
+    """
+
+    archive: Archive
+    keys: Mapping[str, Value]
+    cards: tuple[Card, ...]
+    findings: Findings
+
+
+def _read(archive: Archive) -> _Machine:
+    configuration = archive.configuration
+    findings = Findings(configuration.file, list(_check(archive)))
+    cards = tuple(
+        read_card(configuration.file, entry) for entry, _ in configuration.numbered("net")
+    )
+    for card in cards:
+        findings.mistakes.extend(card.mistakes)
+        findings.left_out.extend(card.left_out)
+    devices = {device.name: device.size for device in archive.devices}
+    sizes = {drive.drive: devices.get(drive.device, 0) for drive in configuration.maps}
+    # What cannot be understood cannot be counted with.
+    keys = {} if findings.mistakes else _settings(configuration, findings.left_out)
+    folder = f"${{{ARCHIVES}}}/{archive.folder}"
+    machine = read_hardware(configuration, sizes, folder, findings)
+    findings.left_out.extend((*_left_out(archive), *_lost_drives(configuration)))
+    return _Machine(archive=archive, keys={**machine, **keys}, cards=cards, findings=findings)
+
+
+def _without_taken_uuid(
+    machine: _Machine, nodes: Mapping[str, Mapping[str, Value]]
+) -> Mapping[str, Value]:
+    uuid = machine.keys.get("uuid")
+    owner = next((name for name, keys in nodes.items() if keys.get("uuid") == uuid), None)
+    if uuid is None or owner is None:
+        return machine.keys
+    entry = find_entry(machine.archive.configuration, "smbios1", "")
+    machine.findings.lose(entry, "uuid", f"it is the UUID of {owner}, too: it gets another")
+    return {key: value for key, value in machine.keys.items() if key != "uuid"}
+
+
+def _interfaces(
+    machine: _Machine, node: str, numbers: Mapping[Network, int], owners: dict[str, str]
+) -> Value:
+    interfaces: dict[str, Value] = {}
+    for card in machine.cards:
+        name = f"{card.key} of {node}"
+        mac = card.mac
+        if mac is not None and owners.setdefault(mac, name) != name:
+            message = f"{mac} is the address of {owners[mac]}, too: it gets another"
+            machine.findings.lose(card.entry, "", message)
+            mac = None
+        interfaces[card.key] = card.interface(numbers[card.network], mac=mac)
+    return interfaces
 
 
 def _check(archive: Archive) -> Iterator[Mistake]:
@@ -148,22 +258,16 @@ def _check(archive: Archive) -> Iterator[Mistake]:
         if drive.device not in devices:
             message = f"the archive has no device {drive.device!r} for it"
             yield Mistake(configuration.file, drive.line, 1, drive.drive, message)
-    for name in sorted(devices - {drive.device for drive in configuration.maps} - {"vmstate"}):
+    mapped = Counter(drive.device for drive in configuration.maps)
+    for device in (device for device, count in mapped.items() if count > 1):
+        yield Mistake(configuration.file, 0, 0, "", f"several drives are mapped to {device!r}")
+    for name in sorted(devices - set(mapped) - {"vmstate"}):
         yield Mistake(configuration.file, 0, 0, "", f"no drive is mapped to the device {name!r}")
     for entry in configuration.entries:
         rule = find_rule(entry.key) if entry.key in _UNDERSTOOD else None
         for where, message, hint in rule.value.mistakes(entry.value) if rule else ():
             path = f"{entry.key}.{where}" if where else entry.key
             yield Mistake(configuration.file, entry.line, 1, path, message, hint)
-
-
-def _read_cards(configuration: Configuration, mistakes: list[Mistake]) -> list[Card]:
-    cards: list[Card] = []
-    for entry, _ in configuration.numbered("net"):
-        card = read_card(configuration.file, entry)
-        mistakes += card.mistakes
-        cards.append(card)
-    return cards
 
 
 def _number(wanted: set[Network]) -> dict[int, Network]:
@@ -183,24 +287,22 @@ def _number(wanted: set[Network]) -> dict[int, Network]:
     return dict(sorted(numbers.items()))
 
 
-def _choose_name(
-    configuration: Configuration, taken: Mapping[str, Value], left_out: list[Mistake]
-) -> str:
-    entry = next((entry for entry in configuration.entries if entry.key == "name"), None)
-    wanted = entry.value if entry is not None else ""
+def _choose_name(machine: _Machine, taken: Collection[str]) -> str:
+    entries = machine.archive.configuration.entries
+    entry = next((entry for entry in entries if entry.key == "name"), None)
+    wanted = entry.value if entry is not None else machine.archive.stem
     plain = re.sub(r"[^a-z0-9-]+", "-", wanted.lower())[:40].strip("-") or "vm"
     names = (plain, *(f"{plain}-{count}" for count in range(2, len(taken) + 3)))
-    name = next(name for name in names if name not in taken and _is_node(name))
+    name = next(name for name in names if name not in taken and _passes(check_node_name, name))
     if entry is not None and name != wanted:
-        message = f"{wanted!r} is called {name}"
         hint = "a node's name is a DNS label in lower case, once in a lab"
-        left_out.append(Mistake(configuration.file, entry.line, 1, "name", message, hint))
+        machine.findings.lose(entry, "", f"{wanted!r} is called {name}", hint)
     return name
 
 
-def _is_node(name: str) -> bool:
+def _passes(check: Callable[[str], object], name: str) -> bool:
     try:
-        check_node_name(name)
+        check(name)
     except WrongError:
         return False
     return True
@@ -213,8 +315,6 @@ def _settings(configuration: Configuration, left_out: list[Mistake]) -> dict[str
     if cpus > MAXIMUM_CPUS:
         message = f"{cpus} CPUs, and a node has at most {MAXIMUM_CPUS}"
         left_out.append(Mistake(configuration.file, 0, 0, "cores", message))
-    if arch := configuration.get("arch"):
-        settings["arch"] = arch
     if configuration.get("kvm") == "0":
         settings["accel"] = "tcg"
     display = _display(configuration, left_out)
@@ -240,19 +340,29 @@ def _display(configuration: Configuration, left_out: list[Mistake]) -> str:
 
 def _left_out(archive: Archive) -> Iterator[Mistake]:
     configuration = archive.configuration
-    if re.fullmatch(_GIVEN["agent"], configuration.get("agent") or "") is None:
-        message = "the machine has no guest agent, by which a lab gives names and addresses"
-        yield Mistake(configuration.file, 0, 0, "agent", message)
-    if configuration.get("machine") is None and "machine" not in archive.told:
-        # Proxmox's default is another than ours.
-        yield Mistake(configuration.file, 0, 0, "machine", "it is pc there, and q35 in a lab")
+    own = TAG in _tags(configuration)
     for entry in configuration.entries:
-        if entry.key in archive.told or _is_said(entry):
-            continue
-        what = "its content is" if is_drive(entry.key) else f"{entry.value[:80]!r} is"
-        yield Mistake(configuration.file, entry.line, 1, entry.key, f"{what} left out")
+        if not (is_drive(entry.key) or _is_said(entry) or (own and entry.key == "tags")):
+            value = "a secret" if entry.key in _SECRETS else repr(entry.value[:80])
+            message = f"{value} is left out"
+            yield Mistake(configuration.file, entry.line, 1, entry.key, message)
+    if configuration.description and not own:
+        line = configuration.description_line
+        yield Mistake(configuration.file, line, 1, "description", "is left out")
     for name, line in configuration.sections:
         yield Mistake(configuration.file, line, 1, f"[{name}]", "is left out")
+    for name in archive.others:
+        yield Mistake(name, 0, 0, "", "is left out")
+
+
+def _lost_drives(configuration: Configuration) -> Iterator[Mistake]:
+    for entry, message in find_lost(configuration):
+        yield Mistake(configuration.file, entry.line, 1, entry.key, message)
+    drives = {entry.key for entry in configuration.entries if is_drive(entry.key)}
+    for drive in configuration.maps:
+        if drive.drive not in drives:
+            message = "no setting says what it hangs on: it is left out"
+            yield Mistake(configuration.file, drive.line, 1, drive.drive, message)
 
 
 def _is_said(entry: Entry) -> bool:

@@ -1,28 +1,35 @@
-"""A machine on its way to Proxmox: its disks made flat, the calls made, and taken back on failure.
+"""Machines on their way to Proxmox: disks made flat, calls made, and taken back on failure.
 
 What a push makes it takes back when a step fails or it is cancelled: uploads by the names that it
-gave them, networks that were not there before, and the machine, if it has the tags that it was
+gave them, networks that were not there before, and machines, if they have the tags that they were
 created with. What it did not make it never touches.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, final
 
 import trio
 
-from netlab import process
 from netlab.errors import NetlabError, ProxmoxError, ProxmoxTaskError
 from netlab.proxmox.api import Api, Host, open_api
-from netlab.proxmox.calls import Call, PushOptions, PushPlan, Upload, plan_push
-from netlab.proxmox.configuration import Configuration
+from netlab.proxmox.calls import (
+    Call,
+    DiskCalls,
+    MachineCalls,
+    PushPlan,
+    plan_push,
+    with_file,
+)
+from netlab.proxmox.flat import open_flat
 from netlab.proxmox.formats import VMID
 from netlab.proxmox.recipe import ZONE
+from netlab.proxmox.target import NewMachine, PushOptions, Source
 from netlab.proxmox.undo import (
     MACHINES,
     ROLLBACK,
@@ -35,27 +42,7 @@ from netlab.proxmox.undo import (
 UNDO_TIMEOUT = 120.0
 """Seconds that taking back may take, also when the push was cancelled."""
 
-_UNKNOWN = "SHA256"
-"""A digest's place in a dry run, in which no disk is read."""
-
-
 _NEXT = Call(about="ask for a free number", method="GET", path="/cluster/nextid")
-
-_CONTENT = 3
-"""Which of a plan's looks lists the uploads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A disk of the machine: the drive that it becomes, a file, and the file's format.
-
-    The format is said, never guessed: a guest can write to its raw disk whatever looks like another
-    format, with any file of the host's behind it.
-    """
-
-    drive: str
-    path: Path
-    format: Literal["raw", "qcow2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +53,20 @@ class Progress:
         about: What is done now.
         done: Bytes of the file that are sent; 0 for a step without one.
         size: Bytes that it has; 0 likewise.
+        left: Whether it says what could not be taken back: somebody has to do that by hand.
     """
 
     about: str
     done: int = 0
     size: int = 0
+    left: bool = False
 
 
 Report = Callable[[Progress], None]
+
+
+def ignore(_: Progress) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +74,14 @@ class Pushed:
     """What a push made.
 
     Attributes:
-        vmid: The machine's number.
+        vmids: The machines' numbers.
         networks: The virtual networks that were not there before.
         left: What could not be cleared away afterwards, in words; usually nothing.
     """
 
-    vmid: int
+    vmids: tuple[int, ...]
     networks: tuple[str, ...]
     left: tuple[str, ...]
-
-
-def dry_run(
-    configuration: Configuration, sources: Sequence[Source], options: PushOptions
-) -> tuple[Call, ...]:
-    """Return every call that a push would make with nothing there and nothing failing.
-
-    Args:
-        configuration: The machine.
-        sources: Its disks; they are not read, so the calls lack their digests.
-        options: Where it goes.
-
-    Raises:
-        ConfigurationError: All that the API would not take.
-    """
-    uploads = tuple(Upload(one.drive, str(one.path), _UNKNOWN) for one in sources)
-    return tuple(plan_push(configuration, uploads, options))
 
 
 async def find_vmid(host: Host) -> int:
@@ -125,22 +101,20 @@ async def find_vmid(host: Host) -> int:
 
 
 async def push(
-    configuration: Configuration,
-    sources: Sequence[Source],
+    machines: Sequence[NewMachine],
     host: Host,
     options: PushOptions,
     *,
     folder: Path,
-    report: Report = lambda _: None,
+    report: Report = ignore,
 ) -> Pushed:
-    """Make a machine on a host of Proxmox.
+    """Make machines on a host of Proxmox, all of them or none.
 
     Args:
-        configuration: The machine.
-        sources: Its disks, which do not change meanwhile.
+        machines: The machines, with their disks, which do not change meanwhile.
         host: The host.
         options: Where on it.
-        folder: For the flat copies of the disks; they are removed in the end.
+        folder: For a flat copy of a disk; it is removed in the end.
         report: Told what is done now.
 
     Raises:
@@ -150,71 +124,73 @@ async def push(
             what could not be is said.
         ProgramError: A disk could not be read.
     """
-    # Everything that can be known to be wrong is, before disks are read and hosts are called.
-    dry_run(configuration, sources, options)
-    async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_api(host))
-        uploads = await stack.enter_async_context(_flat_copies(sources, folder, report))
-        return await _Push(api, plan_push(configuration, uploads, options), report).run()
+    async with open_push(machines, host, options, report=report) as opened:
+        return await opened.make(machines, folder=folder)
 
 
 @asynccontextmanager
-async def _flat_copies(
-    sources: Sequence[Source], folder: Path, report: Report
-) -> AsyncGenerator[tuple[Upload, ...]]:
-    paths = [folder / f"{one.drive}.flat" for one in sources]
-    try:
-        uploads: list[Upload] = []
-        for source, path in zip(sources, paths, strict=True):
-            report(Progress(f"make a flat copy of {source.drive}"))
-            # The firmware's variables have an exact size, which only a raw file shows plainly.
-            kind = "raw" if source.drive == "efidisk0" else "qcow2"
-            origin, target = str(source.path.absolute()), str(path.absolute())
-            await process.run([
-                "qemu-img",
-                "convert",
-                "-f",
-                source.format,
-                "-O",
-                kind,
-                origin,
-                target,
-            ])
-            digest = await trio.to_thread.run_sync(_digest, path)
-            uploads.append(Upload(source.drive, target, digest))
-        yield tuple(uploads)
-    finally:
-        for path in paths:
-            path.unlink(missing_ok=True)
+async def open_push(
+    machines: Sequence[NewMachine], host: Host, options: PushOptions, *, report: Report = ignore
+) -> AsyncGenerator[Push]:
+    """Look at a host, and make the networks that machines need there; the machines come later.
+
+    When the block fails or is cancelled, the networks are taken back.
+
+    Args:
+        machines: What is going to be made; their disks need not be there yet.
+        host: The host.
+        options: Where on it.
+        report: Told what is done now.
+
+    Raises:
+        NetlabError: As :func:`push` has it.
+    """
+    # Everything that can be known to be wrong is, before hosts are called and disks are read.
+    plan = plan_push(machines, options)
+    async with open_api(host) as api:
+        opened = Push(api, options, report)
+        async with opened.prepared(plan):
+            yield opened
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@final
+class Push:
+    """A push under way; from :func:`open_push`."""
 
-
-class _Push:
-    def __init__(self, api: Api, plan: PushPlan, report: Report) -> None:
+    def __init__(self, api: Api, options: PushOptions, report: Report) -> None:
         self._api = api
-        self._plan = plan
-        self._options = plan.options
+        self._options = options
         self._report = report
+        self._networks: tuple[str, ...] = ()
         self._left: list[str] = []
 
-    async def run(self) -> Pushed:
-        missing, with_zone = await self._look()
-        async with (
-            self._networks(missing, with_zone=with_zone),
-            self._undone(self._remove_uploads),
-        ):
-            for call in self._plan.uploads:
-                await self._call(call)
-            # A create that is refused makes nothing, and the number may be somebody else's by now.
-            async with self._undone(self._remove_machine, unless=_is_refusal):
-                await self._call(self._plan.create)
-            async with self._undone(self._remove_machine):
-                await self._finish()
-        return Pushed(self._options.vmid, missing, tuple(self._left))
+    async def make(self, machines: Sequence[NewMachine], *, folder: Path) -> Pushed:
+        """Make machines; they are started, if that is wanted, when all of them are there.
+
+        Args:
+            machines: Those that the push was opened for, now with their disks.
+            folder: For a flat copy of a disk; it is removed in the end.
+
+        Raises:
+            NetlabError: As :func:`push` has it.
+        """
+        plan = plan_push(machines, self._options)
+        async with AsyncExitStack() as made:
+            for one in plan.machines:
+                await self._make_machine(one, plan, folder, made)
+            if self._options.start:
+                for one in plan.machines:
+                    await self._call(one.start)
+        vmids = tuple(one.machine.vmid for one in plan.machines)
+        return Pushed(vmids, self._networks, tuple(self._left))
+
+    @asynccontextmanager
+    async def prepared(self, plan: PushPlan) -> AsyncGenerator[None]:
+        """Look whether everything is there, and make the networks that are not."""
+        missing, with_zone = await self._look(plan)
+        async with self._with_networks(plan, missing, with_zone=with_zone):
+            self._networks = missing
+            yield
 
     async def _call(self, call: Call, lock: str = "") -> Any:
         self._report(Progress(call.about))
@@ -224,59 +200,91 @@ class _Push:
 
         return await self._api.call(call, lock=lock, sent=sent)
 
-    async def _look(self) -> tuple[tuple[str, ...], bool]:
+    async def _make_machine(
+        self, calls: MachineCalls, plan: PushPlan, folder: Path, made: AsyncExitStack
+    ) -> None:
+        """Make a machine, which the stack takes back with its uploads if something fails later."""
+        remove = partial(self._remove_machine, calls.machine)
+        await made.enter_async_context(
+            self._undone(partial(self._remove_uploads, plan, calls.disks))
+        )
+        sources = {source.drive: source for source in calls.machine.sources or ()}
+        for disk in calls.disks:
+            await self._bring(disk, sources[disk.drive], calls.machine.vmid, folder)
+        # A create that is refused makes nothing, and the number may be somebody else's by now.
+        async with self._undone(remove, unless=_is_refusal):
+            await self._call(calls.create)
+        await made.enter_async_context(self._undone(remove))
+        for disk in calls.disks:
+            try:
+                await self._call(disk.remove)
+            except ProxmoxError as error:
+                # The machine is whole without it; who removes the upload by hand has to know.
+                self._left.append(str(error))
+
+    async def _bring(self, disk: DiskCalls, source: Source, vmid: int, folder: Path) -> None:
+        self._report(Progress(f"make a flat copy of {disk.drive} of {vmid}"))
+        copy = folder / disk.name
+        async with open_flat(source, copy) as digest:
+            await self._call(with_file(disk.upload, str(copy), digest))
+
+    async def _look(self, plan: PushPlan) -> tuple[tuple[str, ...], bool]:
         """Return the virtual networks that are missing, and whether their zone is missing, too."""
-        _, disks, imports, content, bridges, *zones = [
-            await self._call(call) for call in self._plan.looks
-        ]
-        wanted = [one.name for one in self._options.networks]
-        known = {str(one.get("iface")) for one in _records(bridges)}
+        looks, options = plan.looks, self._options
+        for look in looks.numbers:
+            try:
+                await self._call(look)
+            except ProxmoxError as error:
+                error.hint = error.hint or "other numbers are given by --vmid"
+                raise
+        disks, imports = [await self._call(look) for look in looks.storages]
+        content = _names(await self._call(looks.content))
+        known = {str(one.get("iface")) for one in _records(await self._call(looks.bridges))}
+        zones = [zone for look in looks.zones for zone in _records(await self._call(look))]
+        wanted = [one.name for one in options.networks]
+        bridges = frozenset[str]().union(*(one.machine.bridges for one in plan.machines))
+        names = {disk.name for one in plan.machines for disk in one.disks}
         wrong = [
-            *_lacks(self._options.storage, disks, "images"),
-            *_lacks(self._options.import_storage, imports, "import"),
+            *_lacks(options.storage, disks, "images"),
+            *_lacks(options.import_storage, imports, "import"),
+            *(f"there is no bridge {one}" for one in sorted(bridges - {*known, *wanted})),
             *(
-                f"there is no bridge {one}"
-                for one in self._plan.bridges
-                if one not in {*known, *wanted}
-            ),
-            *(
-                f"the upload {volume} is there already: another push has not ended, or was killed"
-                for volume in sorted(_names(content) & {name for name, _ in self._files()})
+                f"the upload {name} is there already: another push has not ended, or was killed"
+                for name in sorted(content & names)
             ),
         ]
         if wrong:
-            message = f"{self._options.node} cannot take the machine: {wrong[0]}"
+            message = f"{options.node} cannot take the machine: {wrong[0]}"
             raise ProxmoxError(message, evidence="\n".join(wrong))
         missing = tuple(one for one in wanted if one not in known)
-        return missing, all(one.get("zone") != ZONE for part in zones for one in _records(part))
+        return missing, all(zone.get("zone") != ZONE for zone in zones)
 
     @asynccontextmanager
-    async def _networks(self, missing: tuple[str, ...], *, with_zone: bool) -> AsyncGenerator[None]:
+    async def _with_networks(
+        self, plan: PushPlan, missing: tuple[str, ...], *, with_zone: bool
+    ) -> AsyncGenerator[None]:
         """Make the virtual networks that are missing; they stay if the block succeeds."""
         if not missing:
             yield
             return
-        made = [call for name, call in self._plan.networks if name in missing]
+        made = [call for name, call in plan.networks.networks if name in missing]
         removed = [*map(remove_network, missing)]
         if with_zone:
-            made, removed = [self._plan.zone, *made], [*removed, remove_zone()]
-
-        async def remove() -> None:
-            await self._change_networks(removed)
-
+            made, removed = [plan.networks.zone, *made], [*removed, remove_zone()]
+        remove = partial(self._change_networks, plan, removed)
         # When its task fails, a change is there nevertheless; before that it was rolled back.
         async with self._undone(remove, unless=_is_before_task):
-            await self._change_networks(made)
+            await self._change_networks(plan, made)
         async with self._undone(remove):
             yield
 
-    async def _change_networks(self, calls: Sequence[Call]) -> None:
+    async def _change_networks(self, plan: PushPlan, calls: Sequence[Call]) -> None:
         """Change the virtual networks of the cluster, under its lock: all of it, or nothing.
 
         The lock keeps the half-done changes of others out, which would be put to work with ours.
         """
         with trio.move_on_after(UNDO_TIMEOUT, shield=True) as scope:
-            lock = str(await self._call(self._plan.lock))
+            lock = str(await self._call(plan.networks.lock))
 
             async def roll_back() -> None:
                 await self._call(ROLLBACK, lock)
@@ -284,41 +292,25 @@ class _Push:
             async with self._undone(roll_back, unless=_is_task_failure):
                 for call in calls:
                     await self._call(call, lock)
-                await self._call(self._plan.apply, lock)
+                await self._call(plan.networks.apply, lock)
         if scope.cancelled_caught:
             raise ProxmoxError(f"the networks did not change within {UNDO_TIMEOUT:g} s")
 
-    async def _finish(self) -> None:
-        for call in self._plan.clean:
-            try:
-                await self._call(call)
-            except ProxmoxError as error:
-                # The machine is whole without it; who removes the upload by hand has to know.
-                self._left.append(str(error))
-        if self._plan.start is not None:
-            await self._call(self._plan.start)
+    async def _remove_uploads(self, plan: PushPlan, disks: Sequence[DiskCalls]) -> None:
+        there = _names(await self._call(plan.looks.content))
+        for disk in disks:
+            if disk.name in there:
+                await self._call(disk.remove)
 
-    async def _remove_uploads(self) -> None:
-        listing = self._plan.looks[_CONTENT]
-        there = _names(await self._call(listing))
-        for name, call in self._files():
-            if name in there:
-                await self._call(call)
-
-    async def _remove_machine(self) -> None:
-        machines = _records(await self._call(MACHINES))
-        ours = [one for one in machines if one.get("vmid") == self._options.vmid]
-        for one in ours:
-            if not self._plan.tags <= set(str(one.get("tags", "")).split(";")):
-                raise ProxmoxError(f"the machine {self._options.vmid} has not its tags: left alone")
+    async def _remove_machine(self, machine: NewMachine) -> None:
+        vmid, node = machine.vmid, self._options.node
+        there = _records(await self._call(MACHINES))
+        for one in (one for one in there if one.get("vmid") == vmid):
+            if not machine.tags <= set(str(one.get("tags", "")).split(";")):
+                raise ProxmoxError(f"the machine {vmid} has not its tags: left alone")
             if one.get("status") == "running":
-                await self._call(stop_machine(self._options))
-            await self._call(remove_machine(self._options))
-
-    def _files(self) -> list[tuple[str, Call]]:
-        """Return the name of every upload with the call that removes it."""
-        names = [dict(call.parameters)["filename"] for call in self._plan.uploads]
-        return list(zip(names, self._plan.clean, strict=True))
+                await self._call(stop_machine(vmid, node))
+            await self._call(remove_machine(vmid, node))
 
     @asynccontextmanager
     async def _undone(
@@ -340,16 +332,16 @@ class _Push:
             try:
                 await undo()
             except NetlabError as failure:
-                _add(error, f"could not be taken back: {failure}")
+                self._tell(error, f"could not be taken back: {failure}")
         if scope.cancelled_caught:
-            _add(error, f"could not be taken back within {UNDO_TIMEOUT:g} s")
+            self._tell(error, f"could not be taken back within {UNDO_TIMEOUT:g} s")
 
-
-def _add(error: BaseException, line: str) -> None:
-    if isinstance(error, NetlabError):
-        error.evidence = "\n".join(filter(None, (error.evidence, line)))
-    else:
-        error.add_note(line)
+    def _tell(self, error: BaseException, line: str) -> None:
+        """Say what is left where it will be read: a cancellation has no message."""
+        if isinstance(error, NetlabError):
+            error.evidence = "\n".join(filter(None, (error.evidence, line)))
+        else:
+            self._report(Progress(line, left=True))
 
 
 def _is_task_failure(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ Both are text, made of the plan and of the names of the archives alone.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,9 @@ from netlab.proxmox.networks import Network
 
 ZONE = "netlab"
 """The zone of the virtual networks that netlab makes."""
+
+DUMP_FOLDER = "/var/lib/vz/dump"
+"""Where the storage ``local`` has its backups."""
 
 MAXIMUM_ALIAS = 256
 """Most letters of a virtual network's alias (PVE/Network/SDN/VnetPlugin.pm)."""
@@ -72,7 +76,12 @@ def write_manifest(plan: Plan, networks: Mapping[str, Network], members: Sequenc
 
 
 def write_recipe(
-    plan: Plan, networks: Mapping[str, Network], members: Sequence[Member], *, storage: str
+    plan: Plan,
+    networks: Mapping[str, Network],
+    members: Sequence[Member],
+    *,
+    storage: str,
+    folder: str = DUMP_FOLDER,
 ) -> str:
     """Return how the archives of a lab become machines on the same networks, as commands.
 
@@ -81,15 +90,16 @@ def write_recipe(
         networks: The network of each of its segments, by name.
         members: Its machines that were exported.
         storage: Where their disks go.
+        folder: Where their archives lie on the host.
     """
     lines = [
         f"The lab {plan.lab} on Proxmox. The commands are for root on one of its nodes.",
         *_bridges(plan, networks),
         *_virtual(plan, networks),
         "",
-        "The machines, once their archives are in /var/lib/vz/dump:",
+        f"The machines, once their archives are in {folder}:",
         "",
-        *(f"    {_restore(member, storage)}" for member in members),
+        *(f"    {write_restore(member, storage=storage, folder=folder)}" for member in members),
         *(f"    qm start {member.vmid}" for member in members),
         "",
         "What a bridge of Proxmox does not carry and a wire of netlab does: LACP, STP and 802.1X.",
@@ -97,8 +107,15 @@ def write_recipe(
     return "\n".join(lines) + "\n"
 
 
-def _restore(member: Member, storage: str) -> str:
-    archive = f"/var/lib/vz/dump/{member.archive}"
+def write_restore(member: Member, *, storage: str, folder: str) -> str:
+    """Return the command that makes a machine of its archive.
+
+    Args:
+        member: The machine.
+        storage: Where its disks go.
+        folder: Where its archive lies on the host.
+    """
+    archive = posixpath.join(folder, member.archive)
     return shlex.join(["qmrestore", archive, str(member.vmid), "--storage", storage])
 
 

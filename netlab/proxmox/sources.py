@@ -17,11 +17,15 @@ class HeldSource:
 
     Attributes:
         size: Bytes.
+        socket: The Unix socket.
+        name: The disk's name there.
     """
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, socket: Path, name: str) -> None:
         self._disk = disk
         self.size = disk.size
+        self.socket = socket
+        self.name = name
 
     async def data_ranges(self) -> AsyncGenerator[Range]:
         """Yield where data may be; the rest is zeros.
@@ -54,4 +58,4 @@ async def open_held(path: str, name: str) -> AsyncGenerator[HeldSource]:
         NBDError: It is not offered.
     """
     async with open_export(Path(path), name) as disk:
-        yield HeldSource(disk)
+        yield HeldSource(disk, Path(path), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netlab.proxmox.calls import Call, PushOptions
+from netlab.proxmox.calls import Call
 from netlab.proxmox.recipe import ZONE
 
 MACHINES = Call(
@@ -19,22 +19,22 @@ ROLLBACK = Call(
 """Forgets changes of virtual networks that were not put to work, and gives up the lock."""
 
 
-def stop_machine(options: PushOptions) -> Call:
+def stop_machine(vmid: int, node: str) -> Call:
     """Return the call that stops the machine at once."""
     return Call(
-        about=f"stop the machine {options.vmid}",
+        about=f"stop the machine {vmid}",
         method="POST",
-        path=f"/nodes/{options.node}/qemu/{options.vmid}/status/stop",
+        path=f"/nodes/{node}/qemu/{vmid}/status/stop",
         task=True,
     )
 
 
-def remove_machine(options: PushOptions) -> Call:
+def remove_machine(vmid: int, node: str) -> Call:
     """Return the call that removes the machine with its disks."""
     return Call(
-        about=f"remove the machine {options.vmid}",
+        about=f"remove the machine {vmid}",
         method="DELETE",
-        path=f"/nodes/{options.node}/qemu/{options.vmid}",
+        path=f"/nodes/{node}/qemu/{vmid}",
         parameters=(("purge", "1"),),
         task=True,
     )

@@ -8,6 +8,7 @@ screen.py       what its machine shows, and what is typed into it,
 node.py         and its power, cables and files
 interface.py    an interface, as guest and host see it
 lab.py          a lab's verbs: links, reachability, paths, captures
+backups.py      nodes as backups for Proxmox
 failures.py     failures on their way out of a block
 conditions.py   what has to stay true; parts of a test
 tracebacks.py   what of an error is shown

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, Unpack, cast, final
 
 import trio
 
@@ -15,7 +15,9 @@ from netlab.errors import CheckError, CommandError, UnknownNameError, WaitError
 from netlab.lab.access import LabAccess
 from netlab.plan.model import SegmentPlan
 from netlab.plan.segments import find_node, find_segment
+from netlab.proxmox.exporting import Export
 from netlab.scopes import open_tasks
+from netlab.testing.backups import BackupOptions, export_within
 from netlab.testing.capture import Capture, open_capture
 from netlab.testing.conditions import Parts, polling_condition
 from netlab.testing.failures import Failures
@@ -250,6 +252,34 @@ class LabDriver:
         async with open_tasks() as tasks:
             for node in self:
                 tasks.start_soon(node.copy_to, source, target)
+
+    async def export(
+        self,
+        folder: str | Path,
+        *nodes: str,
+        timeout: float | None = None,
+        **options: Unpack[BackupOptions],
+    ) -> Export:
+        """Write nodes as backups that Proxmox restores, all of one moment; they go on meanwhile.
+
+        Args:
+            folder: Gets them; made when it is not there.
+            nodes: Names; all nodes when there is none.
+            timeout: Seconds; the lab's default when None.
+            options: As `netlab export` has them: ``vmid``, ``storage``, ``bridge``, ``mapping``,
+                ``compress``, ``notes``, ``whole`` (manifest and recipe) and ``dump_dir``.
+
+        Returns:
+            The backups with their archives, and how long the nodes stood still.
+
+        Raises:
+            WaitError: It had not ended in time; nothing of it is left.
+            ConfigurationError: All that Proxmox cannot carry.
+            NetlabError: It failed; nothing of it is left.
+        """
+        limit = make_limit(timeout, self.timeout)
+        names = nodes or tuple(self.nodes)
+        return await export_within(self.lab, Path(folder), names, options, limit)
 
     async def _ping(self, source: str, target: str) -> Answer:
         """Send one ping; what could not be tried says nothing about the network."""

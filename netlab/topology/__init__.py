@@ -10,6 +10,7 @@ planner's mistakes have them too::
     retired.py    keys that are none any more, or are another tool's
     model.py      what may be written, with a description on every field
     links.py      the part of it that joins nodes
+    devices.py    the part of it that says what else a machine has
     checks.py     the part of it that says what has to be true
     scalars.py    the types of single values: text in, typed value out
     ranges.py     r[1-6]

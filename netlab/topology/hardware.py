@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -15,9 +16,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from netlab.topology.forms import Schema, also_one_of
+from netlab.topology.forms import Schema, also_one_of, also_text
 from netlab.topology.links import Model
-from netlab.topology.scalars import DiskSize, Flag, HostPath, Serial, choice
+from netlab.topology.names import check_digest, check_source
+from netlab.topology.scalars import DiskSize, Flag, HostPath, Name, Serial, choice
 from netlab.topology.source import WrongError
 
 
@@ -63,18 +65,32 @@ class Firmware(Model):
         return self
 
 
+HostSource = Annotated[Name, AfterValidator(check_source)]
+Digest = Annotated[Name, AfterValidator(check_digest)]
+
+_DIGEST = "What has to be in the file: sha256: and 64 hexadecimal digits, or sha512: and 128."
+
+
 class Disk(Model):
     """A disk: a file of the host's, an empty one, or what is to be different of the image's."""
 
-    file: HostPath | None = Field(
+    file: HostSource | None = Field(
         default=None,
         description=(
-            "A file of the host, relative to the topology. What the node writes goes into a layer "
-            "of its own above; the file is never written to."
+            "A file of the host, relative to the topology, or one of the net (https://…). What the "
+            "node writes goes into a layer of its own above; the file is never written to."
         ),
     )
+    digest: Digest | None = Field(default=None, description=_DIGEST)
     format: Annotated[str, *choice("raw", "qcow2")] | None = Field(
         default=None, description="What the file is: raw or qcow2. It is never guessed."
+    )
+    netboot: Name | None = Field(
+        default=None,
+        description=(
+            "An image: the disk is a tar archive with what others need to boot it from the "
+            "network: kernel, initrd, boot.ipxe. It can only be read."
+        ),
     )
     size: DiskSize | None = Field(
         default=None,
@@ -102,15 +118,18 @@ class Disk(Model):
     def _check_format(self) -> Disk:
         if self.file is not None and self.format is None:
             raise WrongError("the format of the file is missing", "write format: raw, or qcow2")
+        if self.netboot is not None and (self.file or self.format or self.size):
+            raise WrongError("netboot says what is on it", "leave out file, format and size")
         if self.file is None and self.format is not None:
             raise WrongError("format is the file's, and there is none")
         if self.persist and self.serial is None:
             raise WrongError("a disk that persists is known by its serial", "write serial: data")
+        _check_digest(self.file, self.digest)
         return self
 
     @model_validator(mode="after")
     def _check_read_only(self) -> Disk:
-        if not self.read_only:
+        if not (self.read_only or self.netboot):
             return self
         if self.bus in {"sata", "nvme"}:
             # QEMU's nvme takes one, and tells the guest only when it has written.
@@ -143,3 +162,38 @@ class OrNoDisk:
 
 def _read_disk(value: object, read: ValidatorFunctionWrapHandler) -> object:
     return NO_DISK if value is None or value == "none" else read(value)
+
+
+class Cdrom(Model):
+    """A CD-ROM: an image of one, which the guest may only read."""
+
+    model_config = ConfigDict(json_schema_extra=also_text("The file with the image (ISO)."))
+
+    file: HostSource = Field(
+        description=(
+            "The file with the image (ISO): of the host, relative to the topology, or of the net."
+        )
+    )
+    digest: Digest | None = Field(default=None, description=_DIGEST)
+    bus: Annotated[str, *choice("scsi", "sata")] | None = Field(
+        default=None,
+        description="What its drive hangs on: sata, where the image has no driver for it scsi.",
+    )
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _read_short_form(value: object) -> object:
+        return {"file": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_content(self) -> Cdrom:
+        _check_digest(self.file, self.digest)
+        return self
+
+
+def _check_digest(file: str | None, digest: str | None) -> None:
+    if digest is not None and file is None:
+        raise WrongError("digest is the file's, and there is none")
+    if digest is None and file is not None and "://" in file:
+        hint = "write digest: sha256:…, as its publisher says"
+        raise WrongError("a file of the net is known by its digest alone", hint)

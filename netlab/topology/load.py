@@ -12,9 +12,10 @@ from typing import cast
 from pydantic import ValidationError
 
 from netlab.errors import Mistake, TopologyError
+from netlab.topology.contents import Content
 from netlab.topology.document import Value, parse
 from netlab.topology.explain import explain
-from netlab.topology.model import File, Settings, Topology
+from netlab.topology.model import Settings, Topology
 from netlab.topology.names import check_lab_name
 from netlab.topology.partial import mistaken_links, prune
 from netlab.topology.retired import translate
@@ -231,10 +232,12 @@ def _with_files(topology: Topology, folder: FilePath) -> Topology:
     return topology.with_files(contents).with_mistakes(mistakes.all())
 
 
-def _files(topology: Topology) -> Iterator[tuple[Path, File]]:
+def _files(topology: Topology) -> Iterator[tuple[Path, Content]]:
     owners: list[tuple[Path, Settings]] = [(("defaults",), topology.defaults)]
     owners += [(("groups", name), group) for name, group in topology.groups.items()]
     owners += [(("nodes", name), node) for name, node in topology.nodes.items()]
     for owner, settings in owners:
         for path, file in (settings.files or {}).items():
             yield (*owner, "files", path), file
+        for name, credential in (settings.credentials or {}).items():
+            yield (*owner, "credentials", name), credential

@@ -24,6 +24,8 @@ from pydantic import (
 
 from netlab.errors import Mistake
 from netlab.topology.checks import Check
+from netlab.topology.contents import Content
+from netlab.topology.devices import Devices
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
 from netlab.topology.hardware import Disk, Firmware, OrNoDisk
 from netlab.topology.links import Link, Model
@@ -56,29 +58,12 @@ from netlab.topology.source import Source, WrongError, quote
 _ROUTE = re.compile(r"(\S+)(?:\s+via\s+(\S+))?(?:\s+dev\s+(\S+))?")
 
 
-class File(Model):
+class File(Content):
     """A file that a node gets: plain text, or where its content comes from."""
 
     model_config = ConfigDict(json_schema_extra=also_text("The file's text."))
 
-    source: Text | None = Field(
-        default=None,
-        alias="from",
-        description="A file on the host, relative to the topology, whose content it gets as it is.",
-    )
-    text: Text | None = Field(default=None, description="Its content, as text.")
     mode: Mode = Field(default=0o644, description="Its permission bits in octal, such as 0755.")
-
-    @model_validator(mode="before")
-    @staticmethod
-    def _read_short_form(value: object) -> object:
-        return {"text": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _check_content(self) -> File:
-        if (self.source is None) == (self.text is None):
-            raise WrongError("a file has either from or text", 'write "" for an empty file')
-        return self
 
 
 class Route(Model):
@@ -129,7 +114,7 @@ class NodeInterface(Model):
     mac: Mac | None = Field(default=None, description="Its MAC address; by rule when left out.")
 
 
-class Settings(Model):
+class Settings(Devices):
     """What defaults, groups and nodes can say alike; the nearest to the node wins."""
 
     image: Name | None = Field(
@@ -138,10 +123,17 @@ class Settings(Model):
     )
     arch: Name | None = Field(
         default=None,
-        description="Its architecture as QEMU names it: the image's, or without one to be said.",
+        description=(
+            "Its architecture as QEMU names it: x86_64, aarch64 or riscv64. The image's when left "
+            "out, or null; without an image it has to be said."
+        ),
     )
-    machine: Annotated[str, *choice("q35", "pc")] | None = Field(
-        default=None, description="QEMU's machine type: q35 (the default) or pc, the older one."
+    machine: Annotated[str, *choice("q35", "pc", "virt")] | None = Field(
+        default=None,
+        description=(
+            "QEMU's machine type: q35 (the default) or pc, the older one; virt (the default) where "
+            "arch is not x86_64."
+        ),
     )
     accel: Annotated[str, *choice("auto", "kvm", "tcg")] | None = Field(
         default=None,
@@ -160,18 +152,19 @@ class Settings(Model):
             "With one it has a screen, and the micro image a shell there."
         ),
     )
-    boot: Annotated[str, *choice("kernel", "disk")] | None = Field(
+    boot: Annotated[str, *choice("kernel", "disk", "network")] | None = Field(
         default=None,
         description=(
-            "What its firmware starts: kernel (the image's, handed to it) or disk (by the loader "
-            "that is on it). The image says which by default."
+            "What its firmware starts: kernel (the image's, handed to it), disk (by the loader "
+            "that is on it) or network (what another node gives it by iPXE, over its first "
+            "interface). The image says which by default."
         ),
     )
     firmware: Firmware | None = Field(
         default=None,
         description=(
-            "What starts it: bios (the default) or uefi, whatever it boots; or {code, vars}, "
-            "files of an own build. Each node has a variable store of its own."
+            "What starts it: bios (the default; x86_64 alone has one) or uefi, whatever it boots; "
+            "or {code, vars}, files of an own build. Each node has a variable store of its own."
         ),
     )
     disk: Annotated[Disk | None, OrNoDisk()] = Field(

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from urllib.parse import urlsplit
 
 from netlab.topology.source import WrongError, quote
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # inet_aton reads these as IPv4 addresses, so a host of that name could not be reached by name.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -95,6 +98,43 @@ def check_host_path(path: str) -> str:
     if not path or "\0" in path or path.endswith("/") or len(path.encode()) > 4095:
         raise WrongError(f"{quote(path)} cannot be the path of a file")
     return path
+
+
+def check_source(source: str) -> str:
+    """Return where a disk comes from: a path on the host, or an address of http or https.
+
+    Raises:
+        WrongError: No file can have the path, or nothing can be fetched from the address.
+    """
+    scheme, there, _ = source.partition("://")
+    if not there or not _SCHEME.fullmatch(scheme):
+        return check_host_path(source)
+    if scheme not in {"http", "https"}:
+        raise WrongError(f"{quote(source)} cannot be fetched", "http and https can be, and paths")
+    try:
+        parts = urlsplit(source)
+        valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, valid = None, False
+    if not valid or parts is None or not source.isascii() or _NOT_IN_URL.search(source):
+        raise WrongError(f"{quote(source)} is not an address")
+    if "@" in parts.netloc:
+        raise WrongError("an address with a password in it", "the digest is proof enough")
+    return source
+
+
+def check_digest(text: str) -> str:
+    """Return a digest, such as ``sha256:`` and 64 hexadecimal digits, in lower case.
+
+    Raises:
+        WrongError: It is none.
+    """
+    algorithm, _, digits = text.lower().partition(":")
+    length = {"sha256": 64, "sha512": 128}.get(algorithm)
+    if length is None or not re.fullmatch(f"[0-9a-f]{{{length}}}", digits):
+        hint = "write sha256: and 64 digits, or sha512: and 128"
+        raise WrongError(f"{quote(text)} is not a digest", hint)
+    return f"{algorithm}:{digits}"
 
 
 def _label(name: str, what: str, longest: int) -> str:

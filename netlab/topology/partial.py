@@ -23,7 +23,7 @@ _PLACEHOLDER_CHECK: Value = {"converged": None}
 _NEEDED = frozenset(("from", "to", "node", "run"))
 
 # A mapping of mappings inside a node or group, of which one entry alone can be left out.
-_ENTRIES = ("interfaces", "files")
+_ENTRIES = ("interfaces", "files", "credentials")
 
 
 def prune(document: dict[str, Value], paths: Iterable[Path]) -> dict[str, Value] | None:

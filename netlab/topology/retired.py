@@ -143,7 +143,6 @@ TABLE: tuple[Retired, ...] = (
     *_removed("settings", "env", _CONTAINERLAB, 'files: {/etc/environment: "KEY=value"}'),
     *_removed("settings", "cmd entrypoint", _CONTAINERLAB, "run: [bird]"),
     *_renamed("settings", "exec", _CONTAINERLAB, "run: [bird]"),
-    *_renamed("settings", "cpu", f"{_CONTAINERLAB} and {_IPSPACE}", "cpus: 2"),
     *_removed("settings", "mgmt-ipv4 mgmt-ipv6", _CONTAINERLAB, why=_REACHED),
     *_removed("settings", "mgmt", _IPSPACE, why=_REACHED),
     *_removed(

@@ -103,7 +103,12 @@ def choice(*allowed: str) -> tuple[BeforeValidator, WithJsonSchema]:
     return BeforeValidator(parse), WithJsonSchema({"anyOf": [{"enum": list(allowed)}, VARIABLE]})
 
 
-def _flag(value: object) -> bool:
+def flag(value: object) -> bool:
+    """Return true or false.
+
+    Raises:
+        WrongError: It is neither.
+    """
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -159,13 +164,17 @@ def _mac(text: str) -> str:
     return mac
 
 
-def _uuid(text: str) -> str:
-    """Return a UUID in lower case."""
-    uuid = text.lower()
-    if not _UUID.fullmatch(uuid):
+def uuid(text: str) -> str:
+    """Return a UUID in lower case.
+
+    Raises:
+        WrongError: It is none.
+    """
+    lower = text.lower()
+    if not _UUID.fullmatch(lower):
         hint = "write 32 hexadecimal digits, as 8-4-4-4-12"
         raise WrongError(f"{quote(text)} is not a UUID", hint)
-    return uuid
+    return lower
 
 
 def _mode(value: object) -> int:
@@ -302,7 +311,7 @@ HostPath = Annotated[Name, AfterValidator(names.check_host_path)]
 GuestPath = Annotated[str, BeforeValidator(text_of), AfterValidator(names.check_guest_path)]
 Flag = Annotated[
     bool,
-    BeforeValidator(_flag),
+    BeforeValidator(flag),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, VARIABLE]}),
 ]
 Memory = Annotated[
@@ -349,7 +358,7 @@ Percentage = Annotated[
 ]
 """Percent, 0 to 100."""
 Mac = Annotated[Name, AfterValidator(_mac)]
-Uuid = Annotated[Name, AfterValidator(_uuid)]
+Uuid = Annotated[Name, AfterValidator(uuid)]
 Vlan = Annotated[int, *integer("a vlan", 1, 4094)]
 Mtu = Annotated[int, *integer("an MTU", 68, 65521)]
 InterfaceAddress = Annotated[HostAddress, PlainValidator(_interface), WithJsonSchema(_STRING)]

@@ -11,6 +11,12 @@ from netlab.topology.document import Value
 _WIDTH = 100
 
 
+class Reference(str):
+    """Text that may hold variables: every other text stands for itself."""
+
+    __slots__ = ()
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes what our reader would not take for text, and leaves ``128`` and ``no`` as they are."""
 
@@ -42,6 +48,8 @@ def dumps(value: Value, *, comment: str = "") -> str:
 
 def _literal(value: Value) -> Value:
     """Return a value whose text stands for itself: ``${`` would be a variable."""
+    if isinstance(value, Reference):
+        return str(value)
     if isinstance(value, dict):
         return {key: _literal(inner) for key, inner in value.items()}
     if isinstance(value, list):

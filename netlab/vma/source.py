@@ -65,10 +65,11 @@ class FileSource:
 
     Attributes:
         size: Bytes.
+        path: The image or the device.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
-        self._path = path
+        self.path = path
         self._descriptor = descriptor
         self.size = os.lseek(descriptor, 0, os.SEEK_END)
 
@@ -91,7 +92,7 @@ class FileSource:
     def _find_ranges(self, offset: int) -> tuple[list[Range], int]:
         """Return ranges from a place on, and where to go on."""
         ranges: list[Range] = []
-        with explain(self._path):
+        with explain(self.path):
             while offset < self.size and len(ranges) < _RANGES:
                 found = self._find_range(offset)
                 if found is None:
@@ -116,10 +117,10 @@ class FileSource:
 
     def _read(self, offset: int, buffer: memoryview) -> None:
         while buffer:
-            with explain(self._path):
+            with explain(self.path):
                 count = os.preadv(self._descriptor, [buffer], offset)
             if count == 0:
-                raise StorageError(self._path, errno.EIO, "it became shorter while it was read")
+                raise StorageError(self.path, errno.EIO, "it became shorter while it was read")
             buffer = buffer[count:]
             offset += count
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from netlab.cli.main import main
 from netlab.lab.folders import lab_folders
 from tests.cli.plans import PICTURES
 
@@ -64,6 +65,28 @@ class Shell:
         return [line.partition("\t")[0] for line in done.stdout.splitlines()]
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Runs the program in this process, which starts sooner; its folders are a shell's."""
+
+    shell: Shell
+    patch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def folder(self) -> Path:
+        return self.shell.folder
+
+    def __call__(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        self.capture.readouterr()
+        with self.patch.context() as patch:
+            patch.chdir(self.folder)
+            for name, value in self.shell.environment(**variables).items():
+                patch.setenv(name, value)
+            code = main(words)
+        return subprocess.CompletedProcess(words, code, *self.capture.readouterr())
+
+
 def _decode(data: bytes) -> str:
     """Decode without loss: what is not UTF-8 comes back by ``surrogateescape``."""
     return data.decode(errors="surrogateescape")
@@ -74,6 +97,13 @@ def netlab(tmp_path: Path) -> Shell:
     for name in ("home", "run"):
         (tmp_path / name).mkdir(mode=0o700)
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def here(
+    netlab: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Here:
+    return Here(netlab, monkeypatch, capsys)
 
 
 class FakeLab:
@@ -238,10 +268,18 @@ class _Handler(BaseHTTPRequestHandler):
             "words": (0, json.dumps(body["argv"]).encode() + b"\n", b""),
         }
         status, stdout, stderr = outcomes[body["argv"][0]]
-        encoded = (base64.b64encode(each).decode() for each in (stdout, stderr))
-        self._answer(
-            200, {"status": status, **dict(zip(("stdout", "stderr"), encoded, strict=True))}
-        )
+        pieces = {
+            stream: base64.b64encode(data).decode()
+            for stream, data in (("stdout", stdout), ("stderr", stderr))
+        }
+        incomplete = "stdout cut off" if body["argv"][0] == "both" else None
+        ended = {"status": status, "incomplete": incomplete}
+        if not body["tell"]:
+            self._answer(200, {**ended, **pieces})
+            return
+        told = [{"stream": stream, "data": data} for stream, data in pieces.items()]
+        lines = [json.dumps(each) for each in (*told, {**ended, "stdout": "", "stderr": ""})]
+        self._send(200, "".join(f"{line}\n" for line in lines).encode())
 
     def _refuse(self, error: str, message: str, status: int = 400) -> None:
         record = {"class": error, "message": message, "hint": None, "evidence": None}

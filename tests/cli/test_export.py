@@ -11,17 +11,27 @@ import pytest
 import trio
 
 from netlab.vma import open_archive
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Here
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("ring", "r1"), "where do the backups go?"),
+        (("ring", "r1"), "where do the nodes go?"),
+        (("ring", "r1", "--start"), "--start is about a host"),
+        (("ring", "r1", "-o", "dump", "--token-file", "x"), "--token-file is about a host"),
+        (("ring", "r1", "-o", "dump", "--to", "https://pve1", "--node", "n"), "two ways"),
+        (("ring", "r1", "--to", "https://pve1"), "which node of the cluster?"),
+        (("ring", "r1", "--to", "https://a", "--node", "n", "--compress", "none"), "about backups"),
+        (("ring", "r1", "--to", "https://a", "--node", "n", "--dump-dir", "x"), "about backups"),
+        (("ring", "r1", "--to", "https://a", "--node", "n"), "where is the API token?"),
+        (("ring", "r1", "--to", "a", "--node", "n", "--dry-run"), "no address of Proxmox"),
+        (("--image", "a.yaml", "-o", "dump"), "no such file"),
         (("-o", "dump"), "which lab?"),
         (("ring", "-o", "dump"), "which nodes?"),
         (("ring", "r1", "--lab", "-o", "dump"), "--lab is all nodes"),
-        (("--image", "micro", "--lab", "-o", "dump"), "--image is instead of"),
+        (("ring", "--image", "micro", "-o", "dump"), "--image is instead of"),
+        (("--image", "micro", "--lab", "-o", "dump"), "--lab is all nodes of a lab"),
         (("--image", "nothing", "-o", "dump"), "neither an image"),
         (("--image", "no.qcow2", "-o", "dump"), "there is no such file"),
         (("--image", "micro", "-o", "dump", "--compress", "rar"), "compression 'rar'"),
@@ -31,20 +41,20 @@ from tests.cli.conftest import Shell
     ],
 )
 def test_wrong_words_are_told_and_nothing_is_written(
-    netlab: Shell, words: tuple[str, ...], said: str
+    here: Here, words: tuple[str, ...], said: str
 ) -> None:
-    done = netlab("export", *words)
+    done = here("export", *words)
     assert done.returncode == 2
     assert said in done.stderr
-    assert not (netlab.folder / "dump").exists()
+    assert not (here.folder / "dump").exists()
 
 
-def test_a_disk_becomes_a_backup_with_what_lies_beside_it(netlab: Shell, tmp_path: Path) -> None:
+def test_a_disk_becomes_a_backup_with_what_lies_beside_it(here: Here, tmp_path: Path) -> None:
     disk, folder = tmp_path / "router.raw", tmp_path / "dump"
     content = os.urandom(1 << 20) + bytes(1 << 20)
     disk.write_bytes(content)
     words = ("export", "--image", str(disk), "-o", str(folder), "--vmid", "123", "--notes", "mine")
-    done = netlab(*words, "-f", "json")
+    done = here(*words, "-f", "json")
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["event"] == "done"
     (backup,) = last["backups"]
@@ -62,13 +72,23 @@ def test_a_disk_becomes_a_backup_with_what_lies_beside_it(netlab: Shell, tmp_pat
     assert (tmp_path / "out" / "disk-drive-scsi0.raw").read_bytes() == content
 
 
-def test_a_disk_that_stands_on_another_file_is_refused(netlab: Shell, tmp_path: Path) -> None:
+def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
+    (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
+    words = ("--vmid", "123", "--dump-dir", "/mnt/my pve/dump", "--storage", "zfs")
+    done = here("export", "--image", "disk.raw", "-o", "dump", *words)
+    (archive,) = (path.name for path in (here.folder / "dump").glob("*.vma.zst"))
+    assert f"  scp dump/{archive} root@HOST:'/mnt/my pve/dump/'\n" in done.stderr
+    line = f"  qmrestore '/mnt/my pve/dump/{archive}' 123 --storage zfs\n"
+    assert done.stderr.endswith(line)
+
+
+def test_a_disk_that_stands_on_another_file_is_refused(here: Here, tmp_path: Path) -> None:
     """Which of the host's files are read is not the matter of what is on a disk."""
     secret, disk = tmp_path / "secret", tmp_path / "layer.qcow2"
     secret.write_bytes(bytes(1 << 20))
     words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(disk)]
     subprocess.run(words, check=True)
-    done = netlab("export", "--image", str(disk), "-o", "dump")
+    done = here("export", "--image", str(disk), "-o", "dump")
     assert done.returncode == 2
     assert "stands on another file" in done.stderr
-    assert not (netlab.folder / "dump").exists()
+    assert not (here.folder / "dump").exists()

@@ -14,7 +14,8 @@ def test_exec_returns_the_commands_status_and_passes_both_streams_on_as_they_are
     netlab: Shell,
 ) -> None:
     done = netlab("exec", "ring/r1", "--", "both")
-    assert (done.returncode, done.stdout, done.stderr) == (3, "out\udcff\n", "err\n")
+    assert (done.returncode, done.stdout) == (3, "out\udcff\n")
+    assert done.stderr == "err\nwarning: r1: stdout cut off\n"
 
 
 @pytest.mark.usefixtures("lab")
@@ -48,7 +49,8 @@ def test_several_nodes_print_their_names_and_the_highest_status_counts(netlab: S
     done = netlab("exec", "r[1-3]", "--", "both")
     assert done.returncode == 3
     assert done.stdout == "".join(f"r{n}: out\ufffd\n" for n in (1, 2, 3))
-    assert done.stderr == "".join(f"r{n}: err\n" for n in (1, 2, 3))
+    told = "r{0}: err\nwarning: r{0}: stdout cut off\n"
+    assert done.stderr == "".join(told.format(n) for n in (1, 2, 3))
     filtered = netlab("exec", "--node-filter", "r[1-3]", "--", "both")
     assert (filtered.stdout, filtered.returncode) == (done.stdout, 3)
 
@@ -66,7 +68,13 @@ def test_exec_as_json_is_a_list_whatever_happens(netlab: Shell) -> None:
     done = netlab("exec", "-f", "json", "r[5-6]", "--", "both")
     assert done.returncode == 4
     assert json.loads(done.stdout) == [
-        {"node": "r5", "status": 3, "stdout": "out\ufffd\n", "stderr": "err\n"},
+        {
+            "node": "r5",
+            "status": 3,
+            "stdout": "out\ufffd\n",
+            "stderr": "err\n",
+            "incomplete": "stdout cut off",
+        },
         {"node": "r6", "status": 4, "error": "r6 is booting: agent silent"},
     ]
 

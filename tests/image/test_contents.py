@@ -83,9 +83,14 @@ def test_a_kernel_that_qemu_can_enter_is_unpacked() -> None:
     assert extract(make_kernel(lz4.compress(kernel))) == kernel
 
 
+def test_a_kernel_for_aarch64_is_taken_as_it_is() -> None:
+    image = (b"MZ" + bytes(54) + b"ARM\x64").ljust(2000, b"\0")
+    assert extract(image) == image
+
+
 @pytest.mark.parametrize("image", [b"", b"MZ" + bytes(2000)])
 def test_what_is_no_kernel_is_refused(image: bytes) -> None:
-    with pytest.raises(ImageError, match="no bzImage"):
+    with pytest.raises(ImageError, match="neither a bzImage"):
         extract(image)
 
 

@@ -56,7 +56,8 @@ def _start(store: Store, *words: str) -> subprocess.Popen[bytes]:
 
 
 def _bytes(image: Image) -> tuple[bytes, ...]:
-    files = (image.kernel, image.packed_kernel, image.initrd)
+    # A kernel that is not packed is kept once.
+    files = dict.fromkeys((image.kernel, image.packed_kernel, image.initrd))
     return tuple(file.read_bytes() for file in files)
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from platformdirs import PlatformDirs
 
+from tests.conftest import list_mounts
+
 NETLAB = (sys.executable, "-m", "netlab.cli.main")
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
@@ -133,7 +135,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A home; afterwards no process, interface, mount, socket or file of a lab may be left."""
     home = Home(tmp_path_factory.mktemp("home"))
     interfaces = list_interfaces()
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = list(list_mounts())
     try:
         yield home
     finally:
@@ -144,7 +146,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         "interfaces": list_interfaces() ^ interfaces,
     }
     assert not any(left.values()), left
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert list(list_mounts()) == mounts
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ nodes:
   bios: {id: 1, disk: none, memory: 132}
   one: {id: 2, firmware: uefi}
   other: {id: 3, firmware: uefi, vlans: [7]}
+  arm: {id: 4, arch: aarch64, memory: 117, cpus: 2, vlans: [7]}
+  arm-uefi:
+    {id: 5, arch: aarch64, memory: 201, firmware: uefi, smbios: {product: Box}, vlans: [7]}
 """
 
 
@@ -49,13 +52,26 @@ async def firmware(lab: Lab, node: str) -> str:
     return await say(lab, node, "[ -d /sys/firmware/efi ] && echo uefi || echo bios")
 
 
+async def check_architectures(lab: Lab) -> None:
+    """Machines of two architectures are side by side, and reach each other."""
+    machines = {"other": "x86_64", "arm": "aarch64", "arm-uefi": "aarch64"}
+    for name, arch in machines.items():
+        assert await say(lab, name, "uname -m; hostname") == f"{arch}\n{name}"
+        for other in machines:
+            assert "1 received" in await say(lab, name, f"ping -c1 -W9 {other}")
+    assert lab.accels["arm"].accel == "tcg"
+    assert await say(lab, "arm", "nproc") == "2"
+    assert await say(lab, "arm-uefi", "cat /sys/class/dmi/id/product_name") == "Box"
+
+
 async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_path: Path) -> None:
     template = digest(FOLDER / VARIABLES)
     async with open_lab(resolve(loads(MICRO)), folder=tmp_path) as lab:
         with trio.fail_after(LIMIT):
             await lab.wait_ready()
-            found = [await firmware(lab, node) for node in ("bios", "one", "other")]
-            assert found == ["bios", "uefi", "uefi"]
+            found = [await firmware(lab, node) for node in lab.nodes]
+            assert found == ["bios", "uefi", "uefi", "bios", "uefi"]
+            await check_architectures(lab)
             stores = [tmp_path / "nodes" / node / "vars.fd" for node in ("bios", "one", "other")]
             assert [store.exists() for store in stores] == [False, True, True]
             assert [store.stat().st_mode & 0o777 for store in stores[1:]] == [0o600, 0o600]

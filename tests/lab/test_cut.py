@@ -41,7 +41,7 @@ def small(tmp_path: Path) -> Generator[Path]:
 
 
 async def test_the_disks_of_several_nodes_are_held_at_one_moment(
-    tmp_path: Path, small: Path
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_lab(resolve(loads(TEXT))) as lab:
         await lab.wait_ready()
@@ -49,6 +49,7 @@ async def test_the_disks_of_several_nodes_are_held_at_one_moment(
         await check_moment(lab, tmp_path)
         await check_two_at_once(lab)
         await check_a_paused_node(lab)
+        await check_a_stuck_agent(lab, monkeypatch)
         await check_failures(lab)
         await check_a_cancelled_reader(lab)
         await check_without_room(lab, small, tmp_path / "disk.raw")
@@ -119,6 +120,23 @@ async def check_a_paused_node(lab: Lab) -> None:
         assert not status["running"]
     await node.resume()
     await shell(node, "true")
+
+
+async def check_a_stuck_agent(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that freezes when everybody has given up on it thaws as well."""
+    node = lab["disk1"]
+    monkeypatch.setattr("netlab.machine.cut.FREEZE_LIMIT", 0.5)
+    monkeypatch.setattr("netlab.machine.cut.CLEAN_UP_LIMIT", 0.5)
+    stuck = "kill -STOP $(pidof qemu-ga); sleep 8; kill -CONT $(pidof qemu-ga)"
+    await shell(node, f"({stuck}) >/dev/null 2>&1 </dev/null &")
+    with trio.move_on_after(1) as scope:
+        while True:
+            await shell(node, "true")
+    assert scope.cancelled_caught
+    async with lab.open_cut(["disk1", "disk2"]) as cut:
+        assert [one.frozen for one in cut.machines] == [0, 1]
+    monkeypatch.undo()
+    await shell(node, "touch /root/thawed; sync")
 
 
 async def check_failures(lab: Lab) -> None:

@@ -84,3 +84,13 @@ async def test_kvm_that_is_insisted_on_and_not_there_is_refused_before_anything_
     with pytest.raises(MissingFeatureError, match="a asks for KVM, and there is no /dev/kvm"):
         async with open_lab(plan):
             pytest.fail("it started")
+
+
+async def test_kvm_for_another_architecture_than_the_hosts_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netlab.lab.lab.host_arch", lambda: "x86_64")
+    plan = resolve(loads("name: a\nnodes: {a: {id: 1}, b: {arch: aarch64, accel: kvm}}\n"))
+    with pytest.raises(MissingFeatureError, match="b asks for KVM, and is a machine for aarch64"):
+        async with open_lab(plan):
+            pytest.fail("it started")

@@ -120,6 +120,29 @@ def test_what_is_streamed_comes_as_it_is_printed(home: Home, pair: Path) -> None
         pass
 
 
+def test_output_comes_as_it_is_printed_on_two_streams(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    script = "echo one; echo bad >&2; until test -e /root/go; do sleep 0.1; done; echo two; exit 5"
+    told = home.start("exec", "a", "--", "sh", "-c", script)
+    assert told.stdout is not None
+    assert told.stderr is not None
+    assert (told.stdout.readline(), told.stderr.readline()) == ("one\n", "bad\n")
+    home.run("exec", "a", "--", "touch", "/root/go")
+    assert told.communicate(timeout=60) == ("two\n", "")
+    assert told.returncode == 5
+    assert home.run("exec", "a", "--", "sh", "-c", "kill -9 $$", status=137).stdout == ""
+    more_than_the_agent_keeps = home.run("exec", "a", "--", "head", "-c", "17000000", "/dev/zero")
+    assert len(more_than_the_agent_keeps.stdout) == 17_000_000
+
+
+def test_a_guest_without_room_for_output_tells_it_at_the_end(home: Home, pair: Path) -> None:
+    home.run("up", str(pair))
+    assert "netlab." in home.run("exec", "a", "--", "ls", "/tmp").stdout
+    home.run("exec", "a", "--", "sh", "-c", "head -c 33000000 /dev/zero >/tmp/full")
+    told = home.run("exec", "a", "--", "sh", "-c", "ls /tmp; echo bad >&2; exit 3", status=3)
+    assert (told.stdout, told.stderr) == ("full\n", "bad\n")
+
+
 def test_ctrl_c_ends_the_command_in_the_guest_too(home: Home, pair: Path) -> None:
     home.run("up", str(pair))
     for options in ((), ("--stream",)):

@@ -20,13 +20,14 @@ from netlab.lab.capacity import (
     OVERHEAD,
     check_capacity,
     memory_available,
+    memory_needed,
 )
 from netlab.lab.events import EventLog
 from netlab.lab.folders import promises_folder
 from netlab.lab.promises import memory_promised, open_promise
 from netlab.lab.records import from_record, to_record
 from netlab.plan.codec import to_json
-from netlab.plan.model import NodePlan, Plan
+from netlab.plan.model import FirmwarePlan, NodePlan, Plan
 from netlab.scopes import open_tasks
 
 NODE = NodePlan(
@@ -173,6 +174,13 @@ def test_a_display_takes_memory_of_its_own() -> None:
     shown = replace(PLAN, nodes=(replace(NODE, display="virtio"),))
     with pytest.raises(CapacityError, match=f"need {128 + OVERHEAD + DISPLAY} MiB"):
         check_capacity(shown, 128 + OVERHEAD)
+
+
+@pytest.mark.parametrize(("arch", "flashes"), [("x86_64", 4), ("aarch64", 128)])
+def test_uefi_takes_the_memory_of_its_flashes(arch: str, flashes: int) -> None:
+    uefi = FirmwarePlan(kind="uefi", code=None, vars=None)
+    plan = replace(PLAN, nodes=(replace(NODE, arch=arch, firmware=uefi),))
+    assert memory_needed(plan) == memory_needed(PLAN) + flashes
 
 
 def test_the_cgroups_limit_counts_when_it_is_lower(tmp_path: Path) -> None:

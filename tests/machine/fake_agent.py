@@ -66,12 +66,18 @@ class FakeAgent:
             answer: dict[str, object] = {"return": handler(arguments)}
         except OSError as error:
             answer = {"error": {"class": "GenericError", "desc": str(error)}}
-        if self.with_ids:
+        if self.with_ids and "id" in request:
             answer["id"] = request["id"]
         await self.send(answer)
 
     async def send(self, message: object) -> None:
         await self.stream.send_all(json.dumps(message).encode() + b"\n")
+
+    def guest_fsfreeze_freeze(self, _arguments: dict[str, Any]) -> object:
+        return 1
+
+    def guest_fsfreeze_thaw(self, _arguments: dict[str, Any]) -> object:
+        return 1
 
     def guest_info(self, _arguments: dict[str, Any]) -> object:
         commands = [{"name": "guest-exec", "enabled": True}, {"name": "guest-x", "enabled": False}]

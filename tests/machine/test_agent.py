@@ -291,6 +291,24 @@ async def test_a_program_held_up_by_its_children_does_not_hang_its_caller(
             await agent.execute("daemon & exit 0")
 
 
+async def test_an_agent_that_freezes_late_thaws_as_well(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001  # Trio takes the clock that a test asks for
+) -> None:
+    async with connected() as (agent, fake):
+        await agent.wait_ready()
+        fake.held = trio.Event()
+        for question in (agent.freeze, agent.thaw):
+            with trio.move_on_after(1) as scope:
+                await question()
+            assert scope.cancelled_caught
+        await agent.post_thaw()
+        fake.held.set()
+        assert (await agent.execute(["true"])).status == 0
+        commands = fake.commands()
+    freezing = [name for name in commands if "fsfreeze" in name]
+    assert freezing == ["guest-fsfreeze-freeze", "guest-fsfreeze-thaw"]
+
+
 async def test_questions_come_fast_at_first_and_then_rarely(
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001  # Trio takes the clock that a test asks for
 ) -> None:

@@ -12,9 +12,18 @@ from netlab.machine.argv import (
     argv,
     channels,
 )
-from netlab.machine.boot import Boot, Disk, FirmwareFiles, ImageFiles, choose_boot
+from netlab.machine.boot import (
+    Boot,
+    Disk,
+    Firmware,
+    FirmwareFiles,
+    ImageFiles,
+    OwnFile,
+    choose_boot,
+)
 from netlab.plan.catalogue import MAXIMUM_DISKS
-from netlab.plan.model import DiskPlan, InterfacePlan, NodePlan
+from netlab.plan.devices import CredentialPlan, DevicesPlan, SmbiosPlan
+from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
@@ -62,6 +71,20 @@ def test_a_router_with_two_links(
         cpus=2, interfaces=(make_interface(0, "eth1"), make_interface(1, "uplink", mtu=9000))
     )
     check_golden("router.argv", lines(argv(node, BOOT, accel="tcg", channels=channels(node))))
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "riscv64"])
+def test_another_architecture_is_another_row_of_the_table(
+    arch: str,
+    make_node: MakeNode,
+    make_interface: MakeInterface,
+    check_golden: Callable[[str, str], None],
+) -> None:
+    node = make_node(arch=arch, machine="virt", interfaces=(make_interface(0, "eth1"),))
+    firmware = Firmware(code="/code.fd", template="/vars.fd", store="/labs/r1/vars.fd")
+    boot = replace(BOOT, firmware=firmware if arch == "aarch64" else None)
+    words = argv(node, boot, accel="tcg", channels=channels(node))
+    check_golden(f"{arch}.argv", lines(words))
 
 
 def test_a_fast_node_under_kvm_with_disks(
@@ -119,6 +142,19 @@ def test_a_node_that_boots_from_its_disk_is_given_no_kernel(
     check_golden("loader.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
 
 
+def test_a_cdrom_is_looked_at_behind_the_disks(make_node: MakeNode) -> None:
+    node = make_node(
+        image=None,
+        boot="disk",
+        disks=(replace(ROOT, source="empty", size=10),),
+        cdroms=(CdromPlan(file="/a.iso", bus="sata"), CdromPlan(file="/b.iso", bus="sata")),
+    )
+    words = argv(node, choose_boot(node, None, own=own), accel="tcg", channels=channels(node))
+    drives = [word for word in words if "bootindex=" in word]
+    assert [word.partition(",")[0] for word in drives] == ["virtio-blk-pci", "ide-cd", "ide-cd"]
+    assert [word.partition("bootindex=")[2] for word in drives] == ["0", "1", "2"]
+
+
 def test_disks_of_every_kind_on_every_bus(
     make_node: MakeNode, check_golden: Callable[[str, str], None]
 ) -> None:
@@ -132,7 +168,11 @@ def test_disks_of_every_kind_on_every_bus(
             replace(file, bus="sata", size=10),
             replace(file, bus="nvme"),
             replace(ROOT, source="empty", size=1, bus="nvme"),
-        )
+        ),
+        cdroms=(
+            CdromPlan(file="/srv/a,b.iso", bus="scsi"),
+            CdromPlan(file="/srv/b.iso", bus="sata"),
+        ),
     )
     boot = choose_boot(node, IMAGE, own=own)
     check_golden("buses.argv", lines(argv(node, boot, accel="tcg", channels=channels(node))))
@@ -146,6 +186,33 @@ def test_disks_of_every_kind_on_every_bus(
         ("/srv/a,b.raw", None),
         (None, 1 << 20),
     ]
+
+
+DEVICES = DevicesPlan(
+    cpu="Haswell,-avx2",
+    rng=False,
+    vmgenid="78fa612e-42a1-5e99-b558-4d22482faab7",
+    smbios=SmbiosPlan(manufacturer="Acme, Inc.", serial="s", oem_strings=("a=b,c",)),
+    credentials=(CredentialPlan(name="secret", content="aHVudGVyMg=="),),
+    qemu_args=("-global", "virtio-net-pci.speed=1000"),
+)
+
+
+def test_a_node_with_a_model_an_identity_and_secrets_which_are_in_files(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    node = make_node(devices=DEVICES)
+    boot = choose_boot(node, IMAGE, own=lambda name: f"/labs/a,b/{name}")
+    check_golden("devices.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
+    content = b"io.systemd.credential.binary:secret=aHVudGVyMg=="
+    assert boot.credentials == (OwnFile(path="/labs/a,b/credential0", content=content),)
+
+
+def test_the_cpu_of_the_host_is_refused_where_it_is_emulated(make_node: MakeNode) -> None:
+    node = make_node(devices=replace(DEVICES, cpu="host,-aes"))
+    assert "host,-aes" in argv(node, BOOT, accel="kvm", channels=channels(node))
+    with pytest.raises(InputError, match=r"r1: the CPU 'host,-aes' is KVM's"):
+        argv(node, BOOT, accel="tcg", channels=channels(node))
 
 
 def test_descriptors_are_numbered_from_ten_in_the_order_of_the_plan(
@@ -194,7 +261,7 @@ def test_more_than_fits_is_refused_with_the_limit(
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones(make_node: MakeNode) -> None:
     node = make_node(arch="vax")
-    with pytest.raises(InputError, match=r"no machine for 'vax' \(use x86_64\)"):
+    with pytest.raises(InputError, match=r"no machine for 'vax' \(use aarch64, riscv64, x86_64\)"):
         argv(node, BOOT, accel="tcg", channels=channels(node))
 
 

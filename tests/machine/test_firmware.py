@@ -8,6 +8,7 @@ import pytest
 from netlab.errors import InputError, MachineError, MissingFeatureError
 from netlab.machine.boot import Firmware, FirmwareFiles
 from netlab.machine.firmware import BUILDS, find_firmware, open_store
+from netlab.plan.architectures import AAVMF
 from netlab.plan.model import BIOS, FirmwarePlan
 
 
@@ -62,6 +63,18 @@ def test_without_the_package_uefi_is_refused_with_its_name(tmp_path: Path) -> No
     with pytest.raises(MissingFeatureError, match=r"apt-get install .* ovmf"):
         find_firmware(uefi(), folder=tmp_path)
     assert find_firmware(BIOS, folder=tmp_path) is None
+
+
+def test_each_architecture_has_firmware_of_its_own_and_a_package_that_is_named(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(MissingFeatureError, match=r"apt-get install .* qemu-efi-aarch64"):
+        find_firmware(uefi(), uefi=AAVMF, folder=tmp_path)
+    for name in ("AAVMF_CODE.fd", "AAVMF_VARS.fd"):
+        make_file(tmp_path / name, 67_108_864)
+    assert find_firmware(uefi(), uefi=AAVMF, folder=tmp_path) == FirmwareFiles(
+        code=str(tmp_path / "AAVMF_CODE.fd"), template=str(tmp_path / "AAVMF_VARS.fd")
+    )
 
 
 def test_files_that_do_not_fit_are_refused(ovmf: Path, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from netlab.errors import InputError
-from netlab.machine.hostfiles import find_files
-from netlab.plan.model import DiskFormat, DiskPlan, FirmwarePlan, NodePlan
+from netlab.errors import InputError, MissingProgramError
+from netlab.machine.hostfiles import find_emulators, find_files
+from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan, FirmwarePlan, NodePlan
 
 
 def disk(file: Path | None, kind: DiskFormat = "qcow2", size: int | None = None) -> DiskPlan:
@@ -44,6 +44,8 @@ def test_every_file_that_does_not_fit_is_named_at_once(
         make_node(name="b", disks=(disk(raw, "raw", 1), disk(plain, "qcow2", 1)), firmware=gone),
         make_node(name="c", disks=(disk(tmp_path, "raw"), disk(None, size=1))),
     ]
+    cdroms = (CdromPlan(file=str(raw), bus="sata"), CdromPlan(file=str(tmp_path), bus="scsi"))
+    nodes.append(make_node(name="d", cdroms=cdroms))
     with pytest.raises(InputError) as caught:
         find_files(nodes)
     assert caught.value.message.replace(f"{tmp_path}/", "").splitlines() == [
@@ -54,5 +56,20 @@ def test_every_file_that_does_not_fit_is_named_at_once(
         "b: plain.qcow2: it has 2097152 bytes, more than the 1 MiB that it is to grow to",
         "b: gone.fd: there is no such firmware file",
         f"c: {tmp_path}: there is no such file to make a disk from",
+        "d: disk.raw: this is no image of a CD-ROM: it has neither ISO 9660 nor UDF",
+        f"d: {tmp_path}: there is no such image of a CD-ROM",
     ]
     assert find_files([make_node(disks=(disk(plain, size=2), disk(raw, "raw")))]) == {"r1": None}
+
+
+def test_an_architecture_whose_qemu_is_missing_is_refused_with_the_package(
+    make_node: Callable[..., NodePlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu = tmp_path / "qemu-system-x86_64"
+    qemu.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    find_emulators([make_node()])
+    for arch, package in (("aarch64", "qemu-system-arm"), ("riscv64", "qemu-system-misc")):
+        with pytest.raises(MissingProgramError) as caught:
+            find_emulators([make_node(), make_node(arch=arch, machine="virt")])
+        assert package in str(caught.value.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -15,8 +16,10 @@ from netlab import open_lab, resolve
 from netlab.image.store import open_store
 from netlab.lab.lab import Lab
 from netlab.lab.node import Node
+from netlab.plan.files import anchor
 from netlab.proxmox.exporting import Request, export_nodes, export_plan
 from netlab.proxmox.persistence import START_FILES
+from netlab.testing import LabDriver
 from netlab.topology.load import loads
 from netlab.vma.compression import Compression
 from tests.image.guest import Guest
@@ -52,8 +55,7 @@ async def test_nodes_of_a_lab_are_machines_on_proxmox(tmp_path: Path) -> None:
         await lab.wait_ready()
         for node in lab.nodes.values():
             await shell(node, "echo written later >/root/later; sync")
-        request = Request(folder=folder, compression=QUICK, whole=True)
-        export = await export_nodes(lab, list(lab.nodes), request, store=open_store())
+        export = await LabDriver(lab).export(folder, compress="zstd:1", whole=True)
         await check_lab_is_as_before(lab)
         assert [backup.vmid for backup in export.backups] == [1001, 1002]
         assert export.pause > 0
@@ -73,6 +75,19 @@ async def test_nodes_of_a_plan_are_machines_on_proxmox_without_being_started(
     archives = [backup.archive for backup in export.backups]
     check = partial(check_restored, later=False)
     await trio.to_thread.run_sync(check, archives, tmp_path / "restored", ("seabios", "ovmf"))
+
+
+async def test_what_a_node_serves_to_others_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "system.raw").write_bytes(bytes(1 << 20))
+    own = "image: none, arch: x86_64, disk: {file: system.raw, format: raw}"
+    text = f"name: served\nnodes: {{a: {{{own}, disks: {{netboot: micro}}, configure: false}}}}\n"
+    plan = anchor(resolve(loads(text)), str(tmp_path))
+    request = Request(folder=tmp_path / "dump", compression=QUICK)
+    export = await export_plan(plan, ["a"], request, store=open_store())
+    restored = tmp_path / "restored"
+    await trio.to_thread.run_sync(restore, export.backups[0].archive, restored)
+    with tarfile.open(restored / "disk-drive-virtio1.raw") as archive:
+        assert archive.getnames() == ["kernel", "initrd", "boot.ipxe"]
 
 
 async def shell(node: Node, script: str) -> str:

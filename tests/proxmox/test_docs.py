@@ -83,7 +83,7 @@ async def test_the_example_makes_a_machine_with_the_rights_that_the_page_names(
     serving: Serving, tmp_path: Path
 ) -> None:
     pushed = await send(serving, tmp_path, documented_rights())
-    assert pushed == Pushed(9001, ("lan7",), ())
+    assert pushed == Pushed((9001,), ("lan7",), ())
     assert serving.tags() == {9001: "lab-pair;netlab"}
 
 

@@ -16,6 +16,8 @@ from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
 from netlab.proxmox.configuration import parse, write
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
+from netlab.proxmox.exporting import Request, check_export
+from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks, parse_mapping
 from netlab.proxmox.recipe import Member, write_manifest, write_recipe
 from netlab.topology.load import loads
@@ -97,7 +99,9 @@ def test_two_segments_are_never_one_network(lab: Lab) -> None:
 
 def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
     plan = pair()
-    plan = replace(plan, nodes=(replace(plan.nodes[0], name="a_b", memory=8),))
+    plan = replace(
+        plan, nodes=(replace(plan.nodes[0], name="a_b", memory=8, arch="aarch64", boot="network"),)
+    )
     options = ExportOptions(
         vmid=99,
         disks=(
@@ -116,6 +120,8 @@ def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
     found = "\n".join(mistakes(plan, options))
     for expected in (
         "a_b: name: 'a_b' is not possible",
+        "a_b: arch: a machine for aarch64 cannot be exported",
+        "a_b: boot: it boots from the network, and an exported machine from its disk",
         "a_b: memory.current: '8' is not possible",
         "a_b: vmid: '99' is not possible",
         "a_b: scsi31: is no disk",
@@ -205,3 +211,47 @@ def test_a_whole_lab_has_a_manifest_and_a_recipe(golden: Callable[[Path, str], N
     ]
     golden(GOLDEN / "pair.manifest.json", write_manifest(plan, networks, members))
     golden(GOLDEN / "pair.recipe.txt", write_recipe(plan, networks, members, storage="local-lvm"))
+
+
+def test_model_and_identity_go_along_and_what_proxmox_has_no_word_for_is_told() -> None:
+    text = """
+name: odd
+nodes:
+  a:
+    id: 1
+    image: debian
+    cdroms: x.iso
+    cpu: Haswell,aes=on,-pcid
+    rng: false
+    vmgenid: 78fa612e-42a1-5e99-b558-4d22482faab7
+    smbios: {product: "a, b", serial: s, oem_strings: x}
+    credentials: {secret: x}
+    qemu_args: -s
+  b: {id: 2, cpu: "Haswell-noTSX,+avx2"}
+"""
+    plan = resolve(loads(text))
+    made = configure(plan, plan.node("a"), OPTIONS)
+    assert made.get("cpu") == "cputype=Haswell,flags=+aes;-pcid"
+    assert made.get("rng0") is None
+    assert made.get("vmgenid") == "78fa612e-42a1-5e99-b558-4d22482faab7"
+    smbios = (made.get("smbios1") or "").partition(",")[2]
+    assert smbios == "product=YSwgYg==,serial=cw==,base64=1"
+    words = [line.partition(" ")[2].partition(":")[0] for line in left_out(plan.node("a"))]
+    assert words == [
+        "cdroms are left out",
+        "qemu_args are left out",
+        "smbios.oem_strings are left out",
+        "credentials are left out",
+    ]
+    assert not list(left_out(plan.node("b")))
+    with pytest.raises(ConfigurationError, match="cpu") as caught:
+        configure(plan, plan.node("b"), OPTIONS)
+    assert "'Haswell-noTSX'" in str(caught.value)
+    assert "'+avx2'" in str(caught.value)
+
+
+def test_a_node_without_a_disk_of_its_own_cannot_be_exported() -> None:
+    text = "name: a\nnodes: {a: {image: none, arch: x86_64, agent: false, cdroms: x.iso}}\n"
+    plan = resolve(loads(text))
+    with pytest.raises(ConfigurationError, match="a: disks: it runs from a CD-ROM"):
+        check_export(plan, plan.nodes, Request(folder=Path("dump")))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 
 from netlab.errors import ConfigurationError
-from netlab.plan.model import Plan
+from netlab.plan.devices import DevicesPlan
+from netlab.plan.model import NodePlan, Plan
 from netlab.plan.resolve import resolve
-from netlab.proxmox.configuration import Configuration, parse
+from netlab.proxmox.configuration import Configuration, DriveMap, parse
 from netlab.proxmox.export import Disk, ExportOptions, configure
-from netlab.proxmox.importing import Archive, Device, make_topology
+from netlab.proxmox.hardware import variables_size
+from netlab.proxmox.importing import Archive, Device, Imported, find_parts, make_topology
+from netlab.proxmox.schema import is_drive
 from netlab.topology.load import loads
 from tests.plan.conftest import Lab, labs
 from tests.proxmox.plans import pair
@@ -64,18 +69,93 @@ vga: serial0
 """
 
 
-def archive(text: str, file: str, *devices: str) -> Archive:
+ELSEWHERE = """#The billing system
+#%C3%9Cbernommen%3A 100 %25
+agent: 1
+args: -device foo
+bios: ovmf
+boot: order=net0;virtio1;scsi2
+cicustom: user=local:snippets/user.yml
+cipassword: $5$secret
+cores: 4
+efidisk0: zfs:vm-200-disk-9,efitype=4m,size=4M
+hostpci0: 0000:01:00,pcie=1
+ide0: zfs:vm-200-disk-0,size=4M
+ide2: none,media=cdrom
+ide3: zfs:vm-200-cloudinit,media=cdrom
+ipconfig0: ip=dhcp
+machine: pc-i440fx-9.2+pve1,viommu=virtio
+memory: 4096
+name: billing
+net0: virtio=BC:24:11:00:00:01,bridge=vmbr0,tag=30,trunks=5;6
+onboot: 1
+parent: clean
+sata5: zfs:vm-200-disk-1,size=4M,wwn=0x5000c50015ea71aa
+scsi2: zfs:vm-200-disk-2,backup=1,cache=writeback,discard=on,serial=a%20b,size=4M,ssd=1
+scsi3: zfs:vm-200-disk-3,ro=1,serial=same,size=4M
+scsi4: zfs:vm-200-disk-4,backup=0,size=4M
+scsihw: virtio-scsi-pci
+serial1: /dev/ttyS0
+smbios1: uuid=607767C3-55D3-85DE-A139-001C328E2CCA,base64=1,serial=YWI=
+tags: billing;old
+tpmstate0: zfs:vm-200-disk-5,size=4M,version=v2.0
+unused0: zfs:vm-200-disk-6
+usb0: host=1234:5678
+virtio1: zfs:vm-200-disk-7,iothread=1,serial=same,size=4M
+vmgenid: 1
+#qmdump#map:efidisk0:drive-efidisk0:zfs:raw:
+#qmdump#map:ide0:drive-ide0:zfs:raw:
+#qmdump#map:sata5:drive-sata5:zfs:raw:
+#qmdump#map:scsi2:drive-scsi2:zfs:raw:
+#qmdump#map:scsi3:drive-scsi3:zfs:raw:
+#qmdump#map:scsi9:drive-scsi9:zfs:raw:
+#qmdump#map:tpmstate0:drive-tpmstate0-backup:zfs:raw:
+#qmdump#map:virtio1:drive-virtio1:zfs:raw:
+
+[PENDING]
+cores: 8
+
+[clean]
+#before the upgrade
+cores: 2
+memory: 512
+snaptime: 1700000000
+
+[special:cloudinit]
+ide3: zfs:vm-200-cloudinit,media=cdrom
+"""
+DISK = "scsi0: local-lvm:vm-1-disk-0\n#qmdump#map:scsi0:drive-scsi0:local-lvm:raw:\n"
+STORE = "/store"
+
+
+def archive(text: str, file: str = "1.conf") -> Archive:
+    """Return an archive that has all devices of its maps, 4 MiB each."""
+    configuration = parse(text, file=file)
     return Archive(
-        configuration=parse(text, file=file),
-        devices=tuple(Device(f"drive-{name}", 1) for name in devices),
+        configuration=configuration,
+        devices=tuple(Device(drive.device, 4 << 20) for drive in configuration.maps),
+        folder="a1",
     )
+
+
+def node_of(text: str) -> NodePlan:
+    return resolve(loads(make(archive(text)).text)).nodes[0]
+
+
+def make(*archives: Archive) -> Imported:
+    return make_topology(archives, name="x", store=STORE)
+
+
+def lost(text: str) -> list[str]:
+    """Return what a topology cannot say, without the file's name."""
+    return [str(mistake).partition(":")[2] for mistake in make(archive(text)).left_out]
 
 
 def test_machines_give_the_topology_that_is_written_down(
     golden: Callable[[Path, str], None],
 ) -> None:
-    archives = [archive(WEB, "100.conf", "scsi0", "efidisk0"), archive(DATABASE, "101.conf")]
-    imported = make_topology(archives, name="office")
+    archives = [archive(WEB, "100.conf"), archive(DATABASE + DISK, "101.conf")]
+    imported = make_topology(archives, name="office", store=STORE)
     golden(GOLDEN / "office.yaml", imported.text)
     plan = resolve(loads(imported.text))
     assert imported.nodes == ("web-example-org", "web")
@@ -85,35 +165,193 @@ def test_machines_give_the_topology_that_is_written_down(
     assert len(plan.segments) == len(imported.networks) == 4
     node = plan.node("web-example-org")
     assert (node.cpus, node.memory, node.interfaces[1].mtu) == (4, 2048, 9000)
+    assert node.interfaces[1].mac == "bc:24:11:00:00:02"
+    assert node.disks[0].file == "/store/a1/scsi0.raw"
+    assert node.firmware.vars == "/store/a1/efidisk0.raw"
     assert plan.node("web").accel == "tcg"
 
 
-def test_what_the_node_boots_from_is_put_in_and_no_longer_listed() -> None:
-    plain = archive(WEB, "100.conf", "scsi0", "efidisk0")
-    told = Archive(
-        configuration=plain.configuration,
-        devices=plain.devices,
-        boot={"wire": "fast"},
-        told=frozenset({"scsi0", "efidisk0", "bios", "boot", "scsihw"}),
+def test_what_a_machine_is_by_default_there_is_said() -> None:
+    assert lost(DISK) == ["1:1: scsi0: it is sata0 in a lab"]
+    node = node_of(DISK)
+    assert (node.machine, node.firmware.kind, node.agent, node.display) == (
+        "pc", "bios", False, "std",
+    )  # fmt: skip
+    assert (node.cpus, node.memory, node.image, node.configure) == (1, 512, None, False)
+    assert [disk.bus for disk in node.disks] == ["sata"]
+    assert not node.disks[0].discard
+    assert node.devices == DevicesPlan(cpu="kvm64", rng=False)
+    assert node_of(f"kvm: 0\n{DISK}").devices.cpu == "qemu64"
+
+
+@pytest.mark.parametrize(
+    ("text", "cpu", "told"),
+    [
+        ("cpu: host", None, ""),
+        ("cpu: max", "max", ""),
+        ("cpu: cputype=Haswell,flags=+aes;-pcid", "Haswell,+aes,-pcid", ""),
+        ("cpu: max\nkvm: 0", None, ""),
+        ("cpu: max,flags=+aes\nkvm: 0", "max,+aes", ""),
+        ("cpu: kvm64,hidden=1", "kvm64", "cpu.hidden: '1'"),
+        ("cpu: host,flags=+aes", None, "cpu.flags: '+aes'"),
+        ("cpu: kvm64,flags=+nested-virt", "kvm64", "cpu.flags: '+nested-virt'"),
+        ("cpu: x86-64-v2-AES", None, "cpu: 'x86-64-v2-AES' is none of QEMU's"),
+        ("cpu: SapphireRapids", None, "cpu: 'SapphireRapids' is none of QEMU's"),
+        ("cpu: custom-mine", None, "cpu: 'custom-mine' is none of QEMU's"),
+    ],
+)
+def test_a_cpu_is_the_same_where_every_qemu_has_it(text: str, cpu: str | None, told: str) -> None:
+    text = f"{text}\nscsihw: virtio-scsi-pci\n{DISK}"
+    assert node_of(text).devices.cpu == cpu
+    assert told in " ".join(lost(text))
+    assert bool(lost(text)) == bool(told)
+
+
+def test_what_firmware_says_of_a_machine_is_kept_where_it_is_text() -> None:
+    uuid = "uuid=607767c3-55d3-85de-a139-001c328e2cca"
+    strings = "manufacturer=QWNtZSwgSW5jLg==,product=w6Q=,serial=QS0xNw=="
+    text = f"smbios1: {uuid},base64=1,{strings}\nscsihw: virtio-scsi-pci\n{DISK}"
+    said = node_of(text).devices.smbios
+    assert (said.manufacturer, said.serial, said.product) == ("Acme, Inc.", "A-17", None)
+    assert lost(text) == ["1:1: smbios1.product: 'ä' is left out"]
+    plain = node_of(f"smbios1: {uuid},product=Box\n{DISK}").devices.smbios
+    assert plain.product == "Box"
+
+
+def test_a_machine_from_elsewhere_is_a_node_and_what_it_lacks_is_told_with_its_line(
+    golden: Callable[[Path, str], None],
+) -> None:
+    imported = make(replace(archive(ELSEWHERE, "qemu-server.conf"), others=("qemu-server.fw",)))
+    golden(GOLDEN / "billing.yaml", imported.text)
+    node = resolve(loads(imported.text)).nodes[0]
+    # What a start looks at first is the first, and each keeps its bus where there is one.
+    assert [(Path(disk.file or "").stem, disk.bus, disk.read_only) for disk in node.disks] == [
+        ("virtio1", "virtio", False),
+        ("scsi2", "scsi", False),
+        ("ide0", "sata", False),
+        ("scsi3", "scsi", True),
+        ("sata5", "sata", False),
+    ]
+    # Settings that say nothing of the machine itself are all that is not told.
+    lines = {mistake.line for mistake in imported.left_out}
+    silent = {
+        line.partition(":")[0]
+        for number, line in enumerate(ELSEWHERE.partition("\n\n")[0].splitlines(), 1)
+        if number not in lines and not line.startswith("#")
+    }
+    assert silent == {
+        "agent", "bios", "cores", "efidisk0", "memory", "name", "scsihw", "smbios1", "vmgenid",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scsihw", "bus"),
+    [("virtio-scsi-single", "scsi"), ("virtio-scsi-pci", "scsi"), ("lsi", "sata"),
+     ("lsi53c810", "sata"), ("megasas", "sata"), ("pvscsi", "sata")],
+)  # fmt: skip
+def test_a_controller_that_no_lab_has_becomes_one_that_every_guest_knows(
+    scsihw: str, bus: str
+) -> None:
+    text = f"scsihw: {scsihw}\n{DISK}"
+    assert [disk.bus for disk in node_of(text).disks] == [bus]
+    assert lost(text) == ([] if bus == "scsi" else ["2:1: scsi0: it is sata0 in a lab"])
+
+
+def test_disks_for_which_there_is_no_room_on_a_bus_hang_on_another_or_are_told() -> None:
+    keys = [f"scsi{number}" for number in range(31)] + [f"virtio{number}" for number in range(16)]
+    text = "scsihw: virtio-scsi-single\n"
+    text += "".join(f"{key}: a1:v\n#qmdump#map:{key}:drive-{key}:a1:raw:\n" for key in keys)
+    assert len(node_of(text).disks) == 31 + 8
+    assert sum("no room" in line for line in lost(text)) == 8
+
+
+@pytest.mark.parametrize(
+    ("boot", "first"),
+    [
+        ("", "scsi0"),
+        ("boot: order=virtio0;scsi0\n", "virtio0"),
+        ("boot: c\nbootdisk: virtio0\n", "virtio0"),
+        ("boot: order=net0\n", "scsi0"),
+    ],
+)
+def test_a_node_starts_from_the_disk_that_the_machine_started_from(boot: str, first: str) -> None:
+    text = f"{boot}{DISK}virtio0: a1:v\n#qmdump#map:virtio0:drive-virtio0:a1:raw:\n"
+    assert node_of(text).disks[0].file == f"/store/a1/{first}.raw"
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("efitype=4m,size=4M", 540_672), ("size=528K", 131_072), ("efitype=2m", 131_072)],
+)
+def test_variables_are_as_long_as_their_type_says(value: str, size: int) -> None:
+    maps = "#qmdump#map:efidisk0:drive-efidisk0:a1:raw:\n"
+    text = f"bios: ovmf\nefidisk0: a1:v,{value}\n{DISK}{maps}"
+    assert variables_size(parse(text)) == size
+    assert node_of(text).firmware.vars == "/store/a1/efidisk0.raw"
+    short = replace(
+        archive(text), devices=(Device("drive-scsi0", 1), Device("drive-efidisk0", size - 512))
     )
-    imported = make_topology([told], name="x")
-    assert resolve(loads(imported.text)).nodes[0].wire == "fast"
-    listed = {mistake.path for mistake in imported.left_out}
-    assert not listed & told.told
-    assert "args" in listed
-    before = {mistake.path for mistake in make_topology([plain], name="x").left_out}
-    assert told.told <= before
+    with pytest.raises(ConfigurationError, match=f"variables of its type have {size}"):
+        make(short)
 
 
-def test_what_a_machine_is_by_default_there_and_not_here_is_listed() -> None:
-    def listed(text: str, *told: str) -> list[str]:
-        archive = Archive(configuration=parse(text), told=frozenset(told))
-        return [mistake.path for mistake in make_topology([archive], name="x").left_out]
+def test_firmware_without_variables_of_its_own_gets_those_of_the_host() -> None:
+    firmware = node_of(f"bios: ovmf\n{DISK}").firmware
+    assert (firmware.kind, firmware.vars) == ("uefi", None)
 
-    assert listed("cores: 1\n") == ["agent", "machine"]
-    assert listed("agent: 1\nmachine: q35\n") == []
-    assert listed("agent: 1\n", "machine") == []
-    assert listed("agent: 0\nmachine: pc\n") == ["agent", "agent", "machine"]
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cores: 1\n", "the archive has no disk"),
+        (f"machine: virt\n{DISK}", "1.conf:1:1: machine: there is no machine 'virt'"),
+        (f"arch: aarch64\n{DISK}", "1.conf:1:1: arch: a machine for aarch64 cannot"),
+        (f"{DISK}net0: virtio=01:00:00:00:00:01\n", "1.conf:3:1: net0.virtio: '01:00"),
+        (f"{DISK}#qmdump#map:scsi1:drive-scsi0:a1:raw:\n", "several drives are mapped"),
+    ],
+)
+def test_what_no_node_can_be_is_a_mistake(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        make(archive(text))
+
+
+@pytest.mark.parametrize(
+    ("drive", "told"),
+    [
+        ("ide2: a1:iso/x.iso,media=cdrom", "a node has no CD-ROM drive: 'a1:iso/x.iso'"),
+        ("efidisk0: a1:v,efitype=4m", "starts by BIOS has no use for it"),
+        ("tpmstate0: a1:v", "a node has no TPM"),
+    ],
+)
+def test_drives_that_are_no_disk_of_a_node_are_told_and_not_extracted(
+    drive: str, told: str
+) -> None:
+    key = drive.partition(":")[0]
+    found = archive(f"{drive}\n{DISK}#qmdump#map:{key}:drive-{key}:a1:raw:\n")
+    (message,) = [line for line in map(str, make(found).left_out) if key in line]
+    assert told in message
+    assert [part.name for part in find_parts(found)] == ["scsi0.raw"]
+
+
+def test_what_two_machines_have_and_one_alone_can_is_kept_by_the_first() -> None:
+    uuid = "607767c3-55d3-85de-a139-001c328e2cca"
+    text = f"net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\nsmbios1: uuid={uuid}\n{DISK}"
+    imported = make(archive(text, "1.conf"), archive(text, "2.conf"))
+    first, second = resolve(loads(imported.text)).nodes
+    assert first.interfaces[0].mac == "bc:24:11:00:00:01" != second.interfaces[0].mac
+    assert first.uuid == uuid != second.uuid
+    told = [str(mistake) for mistake in imported.left_out if mistake.file == "2.conf"]
+    assert told[:-1] == [
+        "2.conf:1:1: net0: bc:24:11:00:00:01 is the address of net0 of vm, too: it gets another",
+        "2.conf:2:1: smbios1.uuid: it is the UUID of vm, too: it gets another",
+    ]
+
+
+def test_text_of_a_configuration_is_never_a_variable() -> None:
+    node = node_of(
+        f"{DISK}virtio0: a1:v,serial=%24%7Barchives%7D\n#qmdump#map:virtio0:drive-virtio0:a1:raw:\n"
+    )
+    assert [disk.serial for disk in node.disks] == [None, "${archives}"]
 
 
 def test_a_lab_that_went_to_proxmox_comes_back_with_the_same_wiring() -> None:
@@ -142,7 +380,7 @@ def round_trip(plan: Plan) -> Plan:
         )
         for node in plan.nodes
     ]
-    return resolve(loads(make_topology(archives, name="back").text))
+    return resolve(loads(make_topology(archives, name="back", store=STORE).text))
 
 
 def wiring(plan: Plan) -> set[frozenset[tuple[str, int, int]]]:
@@ -158,7 +396,7 @@ def test_what_has_to_be_understood_and_cannot_be_is_told_with_its_line() -> None
     text = "cores: many\nmemory: 1G\nnet0: virtio,tag=0\nnet1: virtio,bridge=a b\nscsi0: a1:v\n"
     maps = "#qmdump#map:scsi0:drive-scsi0:a1:raw:\n"
     with pytest.raises(ConfigurationError) as caught:
-        make_topology([archive(text + maps, "1.conf", "scsi1")], name="x")
+        make(replace(archive(text + maps), devices=(Device("drive-scsi1", 1),)))
     found = [line.split(" (")[0] for line in str(caught.value).splitlines()]
     assert found == [
         "1.conf: no drive is mapped to the device 'drive-scsi1'",
@@ -175,12 +413,22 @@ def test_what_has_to_be_understood_and_cannot_be_is_told_with_its_line() -> None
 def test_any_configuration_is_a_topology_or_a_list_of_mistakes(
     configuration: Configuration,
 ) -> None:
-    devices = tuple(Device(drive.device, 1) for drive in configuration.maps)
+    keys = ["scsi0", *(entry.key for entry in configuration.entries if is_drive(entry.key))]
+    maps = tuple(DriveMap(key, f"drive-{key}", "a1", "raw") for key in sorted(set(keys)))
+    configuration = replace(configuration, maps=maps)
+    devices = tuple(Device(drive.device, 4 << 20) for drive in maps)
     try:
-        imported = make_topology([Archive(configuration=configuration, devices=devices)], name="x")
-    except ConfigurationError:
+        imported = make(Archive(configuration=configuration, devices=devices))
+    except ConfigurationError as error:
+        event(f"mistakes: {error.mistakes[0].path}")
         return
-    assert loads(imported.text).name == "x"
+    event("a topology")
+    (node,) = resolve(loads(imported.text)).nodes
+    parts = {
+        part.name for part in find_parts(Archive(configuration=configuration, devices=devices))
+    }
+    named = [node.firmware.vars, *(disk.file for disk in node.disks)]
+    assert {Path(file).name for file in named if file is not None} <= parts
 
 
 @pytest.mark.parametrize(
@@ -194,11 +442,11 @@ def test_any_configuration_is_a_topology_or_a_list_of_mistakes(
     ],
 )
 def test_every_machine_gets_a_name_that_a_node_can_have(name: str, node: str) -> None:
-    imported = make_topology([archive(f"name: {name}\n", "1.conf")], name="x")
+    imported = make(archive(f"name: {name}\n{DISK}"))
     assert imported.nodes == (node,)
     assert "1.conf:1:1: name:" in imported.text
 
 
 def test_a_name_that_is_there_twice_is_two_names() -> None:
-    imported = make_topology([archive("name: a\n", "1.conf")] * 3, name="x")
+    imported = make(*[archive(f"name: a\n{DISK}")] * 3)
     assert imported.nodes == ("a", "a-2", "a-3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,11 +18,12 @@ from netlab.errors import (
     ProxmoxError,
     ProxmoxTaskError,
 )
-from netlab.proxmox.calls import Call, PushOptions, Upload, VirtualNetwork, plan_push
-from netlab.proxmox.configuration import Configuration, make_configuration
+from netlab.proxmox.calls import Call, plan_push, with_file
+from netlab.proxmox.configuration import NAME, Configuration, make_configuration
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure
 from netlab.proxmox.networks import Network
-from netlab.proxmox.push import Progress, Pushed, Source, dry_run, find_vmid, push
+from netlab.proxmox.push import Progress, Pushed, Report, find_vmid, ignore, push
+from netlab.proxmox.target import NewMachine, PushOptions, Source, VirtualNetwork
 from netlab.proxmox.undo import (
     MACHINES,
     ROLLBACK,
@@ -39,7 +40,6 @@ from tests.proxmox.plans import pair
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = PushOptions(
     node="pve1",
-    vmid=9001,
     storage="local-lvm",
     import_storage="local",
     networks=(VirtualNetwork("lan7", "vlan7"), VirtualNetwork("cable", "a:cable--b:cable")),
@@ -58,8 +58,26 @@ CONFIGURATION = configure(
 )
 
 
+def machine(
+    sources: Sequence[Source] | None, configuration: Configuration = CONFIGURATION
+) -> NewMachine:
+    given = None if sources is None else tuple(sources)
+    return NewMachine(vmid=9001, configuration=configuration, sources=given)
+
+
+async def push_one(
+    sources: Sequence[Source],
+    serving: Serving,
+    folder: Path,
+    report: Report = ignore,
+    configuration: Configuration = CONFIGURATION,
+) -> Pushed:
+    machines = [machine(sources, configuration)]
+    return await push(machines, serving.host, OPTIONS, folder=folder, report=report)
+
+
 def flat_copies(folder: Path) -> list[Path]:
-    return list(folder.glob("*.flat"))
+    return list(folder.glob("netlab-*"))
 
 
 def damaged(_: Path) -> str:
@@ -89,7 +107,7 @@ def make(
 
     async def run() -> Pushed:
         try:
-            return await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=folder)
+            return await push_one(sources, serving, folder)
         finally:
             assert not flat_copies(folder)
 
@@ -109,10 +127,8 @@ async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
     seen: list[Progress] = []
-    pushed = await push(
-        CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=seen.append
-    )
-    assert (pushed.vmid, pushed.networks, pushed.left) == (9001, ("lan7", "cable"), ())
+    pushed = await push_one(sources, serving, tmp_path, seen.append)
+    assert pushed == Pushed((9001,), ("lan7", "cable"), ())
     inside = serving.inside
     (machine,) = inside.vms
     config = machine.config
@@ -132,15 +148,15 @@ async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
     flat.write_bytes(inside.contents["netlab-9001-scsi0.qcow2"])
     image("convert", "-f", "qcow2", "-O", "raw", str(flat), str(tmp_path / "raw"))
     assert (tmp_path / "raw").read_bytes() == (tmp_path / "base").read_bytes()
-    assert any(one.about == "upload scsi0" and 0 < one.done == one.size for one in seen)
+    assert any(one.about == "upload scsi0 of 9001" and 0 < one.done == one.size for one in seen)
 
 
 async def test_the_calls_are_those_of_the_dry_run_in_its_order(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
-    await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path)
+    await push_one(sources, serving, tmp_path)
     planned = [
-        (call.method, f"/api2/json{call.path}") for call in dry_run(CONFIGURATION, sources, OPTIONS)
+        (call.method, f"/api2/json{call.path}") for call in plan_push([machine(sources)], OPTIONS)
     ]
     assert [(method, unquote(path)) for method, path in serving.calls()] == [
         (method, unquote(path)) for method, path in planned
@@ -148,21 +164,21 @@ async def test_the_calls_are_those_of_the_dry_run_in_its_order(
 
 
 def test_a_dry_run_prints_every_call(golden: Callable[[Path, str], None]) -> None:
-    sources = (Source("scsi0", Path("a b.qcow2"), "qcow2"), Source("efidisk0", Path("vars"), "raw"))
-    lines = map(str, dry_run(CONFIGURATION, sources, OPTIONS))
+    lines = map(str, plan_push([machine(None)], OPTIONS))
     golden(GOLDEN / "push.txt", "".join(f"{line}\n" for line in lines))
 
 
 def test_every_call_is_one_of_the_api_with_parameters_that_it_takes() -> None:
-    uploads = (Upload("scsi0", "/x", "0" * 64), Upload("efidisk0", "/y", "0" * 64))
+    planned = plan_push([machine(None)], OPTIONS)
     calls = [
-        *plan_push(CONFIGURATION, uploads, OPTIONS),
+        *planned,
+        with_file(planned.machines[0].disks[0].upload, "/x", "0" * 64),
         MACHINES,
         ROLLBACK,
-        remove_machine(OPTIONS),
+        remove_machine(9001, "pve1"),
         remove_network("lan7"),
         remove_zone(),
-        stop_machine(OPTIONS),
+        stop_machine(9001, "pve1"),
         stop_task("pve1", "UPID%3Apve1%3A1"),
     ]
     assert {str(call): complaints(call) for call in calls if complaints(call)} == {}
@@ -205,7 +221,7 @@ async def test_what_a_failed_push_made_is_taken_back(
 ) -> None:
     inside = serving.inside
     if step == "upload":
-        monkeypatch.setattr("netlab.proxmox.push._digest", damaged)
+        monkeypatch.setattr("netlab.proxmox.flat._digest", damaged)
     elif step == "create":
         inside.storages["local-lvm"]["avail"] = 1
     elif step == "start":
@@ -242,7 +258,7 @@ async def test_a_push_that_is_cancelled_is_taken_back_whenever_that_is(
             if progress.about.startswith(step):
                 scope.cancel()
 
-        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+        await push_one(sources, serving, tmp_path, report)
     assert scope.cancelled_caught
     assert_nothing_is_left(serving)
     assert not flat_copies(tmp_path)
@@ -261,7 +277,7 @@ async def test_a_push_that_is_cancelled_before_the_host_has_answered_is_taken_ba
             if begun:
                 scope.deadline = trio.current_time() + 0.1
 
-        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+        await push_one(sources, serving, tmp_path, report)
     assert scope.cancelled_caught
     assert ("POST", "/api2/json/nodes/pve1/qemu") in serving.calls()
     assert_nothing_is_left(serving)
@@ -280,7 +296,7 @@ async def test_a_machine_whose_creation_nobody_confirmed_is_looked_for_and_remov
             serving.inside.add_vm(9001, "a", config={"tags": "lab-pair;netlab"})
 
     with pytest.raises(ProxmoxError, match="does not answer") as caught:
-        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+        await push_one(sources, serving, tmp_path, report)
     assert caught.value.status == 0
     assert_nothing_is_left(serving)
 
@@ -293,7 +309,7 @@ async def test_what_cannot_be_taken_back_is_told_with_the_failure(
             serving.inside.network["drop_rate"] = 1.0
 
     with pytest.raises(ProxmoxError, match="cannot start the machine") as caught:
-        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+        await push_one(sources, serving, tmp_path, report)
     lines = (caught.value.evidence or "").splitlines()
     assert len(lines) == 3
     assert all(line.startswith("could not be taken back: cannot ") for line in lines)
@@ -324,7 +340,7 @@ async def test_a_machine_that_takes_the_number_meanwhile_is_left_alone(
             serving.inside.add_vm(9001, "theirs", config={"tags": "netlab;lab-pair"})
 
     with pytest.raises(ProxmoxError, match="already exists"):
-        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+        await push_one(sources, serving, tmp_path, report)
     # Not even one that has our tags: it was refused, so it is not ours.
     assert serving.tags() == {9001: "netlab;lab-pair"}
 
@@ -339,7 +355,7 @@ async def test_a_machine_whose_tags_somebody_took_is_left_alone_and_told(
             machine.start_error = "broken"
 
     with pytest.raises(ProxmoxTaskError) as caught:
-        await push(CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report)
+        await push_one(sources, serving, tmp_path, report)
     assert "could not be taken back: the machine 9001 has not its tags" in (
         caught.value.evidence or ""
     )
@@ -381,11 +397,9 @@ async def test_an_upload_that_cannot_be_removed_is_told_and_the_machine_stays(
             for volume in serving.inside.storages["local"]["volumes"].values():
                 volume["protected"] = True
 
-    pushed = await push(
-        CONFIGURATION, sources, serving.host, OPTIONS, folder=tmp_path, report=report
-    )
+    pushed = await push_one(sources, serving, tmp_path, report)
     assert len(pushed.left) == 2
-    assert "cannot remove the upload netlab-9001-scsi0.qcow2" in pushed.left[0]
+    assert "cannot remove the upload netlab-9001-efidisk0.raw" in pushed.left[0]
     assert serving.tags() == {9001: "lab-pair;netlab"}
 
 
@@ -403,17 +417,17 @@ async def test_what_a_token_may_not_set_is_refused_before_the_first_call(
     setting: tuple[str, str], serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match="only by root"):
-        await push(changed(setting), sources, serving.host, OPTIONS, folder=tmp_path)
+        await push_one(sources, serving, tmp_path, configuration=changed(setting))
     assert serving.inside.requests == []
 
 
 async def test_what_the_tables_call_roots_is_roots_for_the_host_as_well(serving: Serving) -> None:
-    from netlab.proxmox.calls import _RENEWED, _TOKEN_KEYS
     from netlab.proxmox.schema import RULES
+    from netlab.proxmox.target import _TOKEN_KEYS, RENEWED
 
     private = {key for key in RULES if serving.inside._config_priv(key) == "root"}
     numbered = {key for key in private if RULES[key].count is not None}
-    assert private - numbered == {"arch", "args", *_RENEWED}
+    assert private - numbered == {"arch", "args", *RENEWED}
     assert not _TOKEN_KEYS & private
 
 
@@ -421,7 +435,6 @@ def test_everything_that_is_wrong_with_a_push_is_told_at_once() -> None:
     options = replace(
         OPTIONS,
         node="pve 1",
-        vmid=1,
         storage="-",
         import_storage="a/b",
         networks=(VirtualNetwork("much-too-long", ""),),
@@ -430,19 +443,22 @@ def test_everything_that_is_wrong_with_a_push_is_told_at_once() -> None:
     untagged = make_configuration([
         (entry.key, entry.value) for entry in CONFIGURATION.entries if entry.key != "tags"
     ])
+    other = machine(None)
     with pytest.raises(ConfigurationError) as caught:
-        dry_run(untagged, sources, options)
-    assert [mistake.path for mistake in caught.value.mistakes] == [
-        "efidisk0", "import-storage", "networks", "node", "scsi0", "scsi1", "storage", "tags",
-        "vmid",
+        plan_push([replace(machine(sources, untagged), vmid=1), other, other], options)
+    assert [(mistake.file, mistake.path) for mistake in caught.value.mistakes] == [
+        ("push", "import-storage"), ("push", "networks"), ("push", "node"), ("push", "storage"),
+        ("push", "vmid"), (NAME, "efidisk0"), (NAME, "scsi0"), (NAME, "scsi1"), (NAME, "tags"),
+        (NAME, "vmid"),
     ]  # fmt: skip
 
 
-async def test_a_disk_that_cannot_be_read_fails_before_the_host_is_asked_for_anything(
+async def test_a_disk_that_cannot_be_read_leaves_nothing_behind(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
     broken = (replace(sources[1], drive="scsi0", format="qcow2"), sources[1])
     with pytest.raises(ProgramError, match="qemu-img") as caught:
-        await push(CONFIGURATION, broken, serving.host, OPTIONS, folder=tmp_path)
+        await push_one(broken, serving, tmp_path)
     assert isinstance(caught.value, NetlabError)
-    assert serving.calls() == []
+    assert_nothing_is_left(serving)
+    assert not flat_copies(tmp_path)

@@ -15,6 +15,7 @@ import trio
 
 from netlab.plan.model import PortPlan, SegmentPlan, Wire
 from netlab.sandbox.sandbox import Sandbox
+from tests.conftest import list_mounts
 
 ONE = bytes.fromhex("020000000001")
 TWO = bytes.fromhex("020000000002")
@@ -169,8 +170,12 @@ def nothing_left() -> Iterator[None]:
     """No interface, mount, child or descriptor may be left by a test."""
 
     def state() -> tuple[object, ...]:
-        mounts = Path("/proc/self/mountinfo").read_text()
-        return sorted(socket.if_nameindex()), mounts, children(os.getpid()), count_descriptors()
+        return (
+            sorted(socket.if_nameindex()),
+            list(list_mounts()),
+            children(os.getpid()),
+            count_descriptors(),
+        )
 
     before = state()
     yield

@@ -25,7 +25,8 @@ def test_every_field_of_the_language_is_described() -> None:
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.splitlines()[0])
 def test_an_example_of_the_page_loads(text: str, tmp_path: Path) -> None:
-    (tmp_path / "bird.conf").write_text("")
+    for named in re.findall(r"from: ([\w.-]+)", text):
+        (tmp_path / named).write_text("")
     (tmp_path / "a.yaml").write_text(text)
     resolve(load(tmp_path / "a.yaml", variables={"memory": "192"} if "${memory" in text else {}))
 

@@ -111,8 +111,8 @@ def test_the_value_behind_a_renamed_key_is_looked_at_where_it_stands() -> None:
 
 
 def test_a_key_that_is_shared_by_an_alias_stays_what_it_is_elsewhere() -> None:
-    topology = loads("name: a\nvars: &x {cpu: '2'}\nnodes: {a: *x, b: {memory: '${cpu}'}}\n")
-    assert topology.vars == {"cpu": "2"}
+    topology = loads("name: a\nvars: &x {cores: '2'}\nnodes: {a: *x, b: {memory: '${cores}'}}\n")
+    assert topology.vars == {"cores": "2"}
     assert topology.nodes["a"].cpus == 2
 
 

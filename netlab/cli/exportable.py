@@ -1,0 +1,106 @@
+"""What can be exported: nodes of a lab that is up, or of a plan that nobody starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from netlab.cli.export import Selection
+from netlab.cli.labs import check_name, choose_name
+from netlab.errors import UsageError
+from netlab.lab.client import find_lab
+from netlab.lab.folders import LabFolders
+from netlab.lab.remote import RemoteLab, open_remote
+from netlab.plan.catalogue import IMAGES
+from netlab.plan.files import anchor
+from netlab.plan.model import Plan
+from netlab.plan.resolve import resolve
+from netlab.topology.load import load, loads
+
+_DISKS = {".qcow2", ".raw", ".img"}
+_TOPOLOGIES = {".yaml", ".yml"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNodes:
+    """Nodes of a lab that is up; all of them when none is named."""
+
+    folders: LabFolders
+    names: tuple[str, ...]
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[tuple[RemoteLab, tuple[str, ...]]]:
+        """Open the lab; yield it with the names of the nodes.
+
+        Raises:
+            ControlError: It does not answer.
+        """
+        async with open_remote(self.folders) as lab:
+            yield lab, self.names or tuple(lab.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNodes:
+    """Nodes of a plan."""
+
+    plan: Plan
+    names: tuple[str, ...]
+
+
+def find_nodes(selection: Selection) -> RunningNodes | PlannedNodes:
+    """Return what the command line means.
+
+    Raises:
+        UnknownNameError: No such lab is up.
+        UsageError: What is given is nothing that can be exported.
+        TopologyError: All that is wrong with the topology.
+    """
+    if selection.image is not None:
+        return _find_planned(selection.image, whole=selection.whole)
+    lab = selection.lab or ""
+    named = choose_name(None, lab) if Path(lab).suffix in _TOPOLOGIES else check_name(lab)
+    return RunningNodes(find_lab(named).folders, selection.nodes)
+
+
+def _find_planned(what: str, *, whole: bool) -> PlannedNodes:
+    file, _, names = what.partition("#")
+    if Path(file).suffix in _TOPOLOGIES:
+        return _find_in_topology(file, names, whole=whole)
+    if whole:
+        raise UsageError("--lab is all nodes of a lab", hint="--image TOPOLOGY --lab")
+    if what in IMAGES:
+        return PlannedNodes(_lone_plan(what, {"image": what}), (what,))
+    if Path(what).suffix in _DISKS:
+        return _find_disk(Path(what).absolute())
+    raise UsageError(
+        f"--image {what!r} is neither an image ({', '.join(IMAGES)}), nor a disk"
+        f" ({', '.join(sorted(_DISKS))}), nor TOPOLOGY#NODE"
+    )
+
+
+def _find_in_topology(file: str, names: str, *, whole: bool) -> PlannedNodes:
+    path = Path(file)
+    plan = anchor(resolve(load(path)), str(path.absolute().parent))
+    chosen = tuple(filter(None, names.split(",")))
+    if chosen and whole:
+        raise UsageError("--lab is all nodes", hint="name some, or give --lab")
+    if not chosen and not whole:
+        hint = f"--image {file}#NODE[,NODE...], or --lab for all"
+        raise UsageError("which nodes?", hint=hint)
+    return PlannedNodes(plan, chosen or tuple(node.name for node in plan.nodes))
+
+
+def _find_disk(path: Path) -> PlannedNodes:
+    kind = "qcow2" if path.suffix == ".qcow2" else "raw"
+    disk = {"file": str(path), "format": kind, "bus": "scsi"}
+    machine: dict[str, object] = {"image": "none", "arch": "x86_64", "configure": False}
+    return PlannedNodes(_lone_plan(path.stem, {**machine, "disk": disk}), (path.stem,))
+
+
+def _lone_plan(name: str, settings: dict[str, object]) -> Plan:
+    """Return the plan of one node on no network."""
+    topology = {"name": "export", "nodes": {name: {"id": 1, **settings}}}
+    return resolve(loads(json.dumps(topology), name="--image"))

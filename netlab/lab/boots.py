@@ -1,0 +1,108 @@
+"""What each node of a lab boots from, and which nodes have to be there first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from netlab.image.netboot import write_netboot
+from netlab.image.store import Image, Progress, Store
+from netlab.lab.events import EventLog
+from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
+from netlab.plan.catalogue import stored_name
+from netlab.plan.model import NodePlan, Plan
+
+
+@asynccontextmanager
+async def open_boots(
+    plan: Plan,
+    firmware: Mapping[str, FirmwareFiles | None],
+    *,
+    store: Store,
+    events: EventLog,
+    folder: Path,
+) -> AsyncGenerator[dict[str, Boot]]:
+    """Find out what each node boots from, with the images that are needed.
+
+    Args:
+        plan: The lab.
+        firmware: The UEFI firmware of each node by its name; None for QEMU's own.
+        store: Where images are, or will be.
+        events: Told what is built.
+        folder: The lab's. What is served to nodes that boot from the network is made there, and
+            goes with the block.
+
+    Raises:
+        ImageError: An image could not be built.
+    """
+    served = {name for node in plan.nodes for disk in node.disks if (name := disk.image)}
+    booted = [_stored(node) for node in plan.nodes if _stored(node)]
+    images = await ensure_images((*booted, *sorted(served)), store, events)
+    with ExitStack() as stack:
+        paths = {name: folder / f"netboot-{name}.tar" for name in served}
+        for name, path in paths.items():
+            stack.callback(path.unlink, missing_ok=True)
+            await trio.to_thread.run_sync(write_netboot, images[name], path)
+
+        def boot(node: NodePlan) -> Boot:
+            return choose_boot(
+                node,
+                _files(images.get(_stored(node))),
+                own=lambda name: str(folder.absolute() / "nodes" / node.name / name),
+                firmware=firmware[node.name],
+                netboot=lambda name: str(paths[name].absolute()),
+            )
+
+        yield {node.name: boot(node) for node in plan.nodes}
+
+
+async def ensure_images(names: Iterable[str], store: Store, events: EventLog) -> dict[str, Image]:
+    """Return images by their names in the store, built if they are not there.
+
+    Raises:
+        ImageError: One could not be built.
+    """
+    images: dict[str, Image] = {}
+    for name in dict.fromkeys(names):
+
+        def tell(progress: Progress, name: str = name) -> None:
+            events.record("image", f"{name}: {progress}")
+
+        images[name] = await store.ensure(name, progress=tell)
+    return images
+
+
+def find_servers(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return the names of the nodes that may serve what a node boots from; none for most.
+
+    Firmware asks for some seconds only and then gives up for ever. So a node that boots from the
+    network is started when everybody else on that network is ready.
+    """
+    if node.boot != "network":
+        return ()
+    segment = node.interfaces[0].segment
+    return tuple(
+        other.name
+        for other in plan.nodes
+        if other.boot != "network" and any(each.segment == segment for each in other.interfaces)
+    )
+
+
+def _stored(node: NodePlan) -> str:
+    """Return the name in the store of the image that a node has files of, or nothing."""
+    if node.image is None or node.boot == "network":
+        return ""
+    return stored_name(node.image, node.arch)
+
+
+def _files(image: Image | None) -> ImageFiles | None:
+    return image and ImageFiles(
+        kernel=str(image.kernel),
+        packed_kernel=str(image.packed_kernel),
+        initrd=str(image.initrd),
+        append=image.append,
+        disk=str(image.disk) if image.disk else None,
+    )

@@ -1,0 +1,45 @@
+"""What else a machine has, as QEMU's options.
+
+Facts: qemu-system-x86_64(1); QEMU's hw/smbios/smbios.c, in which the options of table 11 add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from netlab.machine.boot import Boot
+from netlab.machine.drives import escape
+from netlab.plan.devices import DevicesPlan, SmbiosPlan
+
+RNG_SLOT = 0x02
+
+
+def device_options(devices: DevicesPlan, boot: Boot, pci: str) -> Iterator[tuple[str, str]]:
+    """Yield what a machine's devices are to QEMU.
+
+    Args:
+        devices: What it has.
+        boot: What it boots from: credentials are in files, as everybody sees a command line.
+        pci: QEMU's name of its PCI bus.
+    """
+    if devices.rng:
+        yield "-object", "rng-random,id=random0,filename=/dev/urandom"
+        yield (
+            "-device",
+            f"virtio-rng-pci,id=rng0,rng=random0,bus={pci},addr={RNG_SLOT:#x},disable-legacy=on",
+        )
+    if devices.vmgenid is not None:
+        yield "-device", f"vmgenid,id=vmgenid0,guid={devices.vmgenid}"
+    yield from _smbios(devices.smbios)
+    for credential in boot.credentials:
+        yield "-smbios", f"type=11,path={escape(credential.path)}"
+
+
+def _smbios(smbios: SmbiosPlan) -> Iterator[tuple[str, str]]:
+    said = {key: value for key, value in asdict(smbios).items() if isinstance(value, str)}
+    if said:
+        fields = ",".join(f"{key}={escape(value)}" for key, value in said.items())
+        yield "-smbios", f"type=1,{fields}"
+    for text in smbios.oem_strings:
+        yield "-smbios", f"type=11,value={escape(text)}"

@@ -1,0 +1,141 @@
+"""What else a machine has: its model, identity and secrets."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netlab.topology.devices import Smbios
+from netlab.topology.source import Mistakes, Path, quote
+
+MAXIMUM_CREDENTIALS = 32 * 1024
+"""Most bytes of a machine's credentials with their names, as SMBIOS has them: its whole table has
+64 KiB (DSP0134, entry point of 32 bits), and other things are in it too."""
+
+BY_RULE = ""
+"""The VM generation id of a node that is to have the one that follows from its UUID."""
+
+_GENERATIONS = {False: None, True: BY_RULE}
+_PREFIX = "io.systemd.credential.binary:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmbiosPlan:
+    """What SMBIOS says of a machine; None is left to QEMU.
+
+    Attributes:
+        oem_strings: Strings of table 11.
+    """
+
+    manufacturer: str | None = None
+    product: str | None = None
+    version: str | None = None
+    serial: str | None = None
+    sku: str | None = None
+    family: str | None = None
+    oem_strings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialPlan:
+    """A credential for systemd in the guest.
+
+    Attributes:
+        name: Its name.
+        content: What is in it, in base64.
+    """
+
+    name: str
+    content: str
+
+    @property
+    def string(self) -> str:
+        """The string of SMBIOS's table 11 that hands it over (systemd.system-credentials(7))."""
+        return f"{_PREFIX}{self.name}={self.content}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesPlan:
+    """What a machine has beside processors in number, memory, disks and network cards.
+
+    Attributes:
+        cpu: QEMU's model with features, or None: the host's under KVM, all of QEMU's under TCG.
+        rng: Whether it has a source of random numbers.
+        vmgenid: Its VM generation id, or None.
+        smbios: What its firmware says of it.
+        credentials: For systemd in the guest, by name.
+        qemu_args: Arguments for QEMU behind all others, which netlab does not know.
+    """
+
+    cpu: str | None = None
+    rng: bool = True
+    vmgenid: str | None = None
+    smbios: SmbiosPlan = SmbiosPlan()
+    credentials: tuple[CredentialPlan, ...] = ()
+    qemu_args: tuple[str, ...] = ()
+
+
+PLAIN = DevicesPlan()
+"""What a machine has of which nothing is said."""
+
+
+def plan_devices(
+    values: Mapping[str, Any],
+    places: Mapping[str, Path],
+    credentials: Mapping[str, bytes],
+    mistakes: Mistakes,
+) -> DevicesPlan:
+    """Return a node's devices; a generation id by rule is :data:`BY_RULE`.
+
+    Args:
+        values: What is set, by key.
+        places: Where it stands.
+        credentials: What is in each, by name.
+        mistakes: Told of what cannot be.
+    """
+    cpu: str | None = values.get("cpu")
+    if cpu is not None and cpu.partition(",")[0] == "host" and values.get("accel") == "tcg":
+        hint = "leave it out, or name a model such as max"
+        mistakes.add(places["cpu"], "the host's own CPU is KVM's, not TCG's", hint)
+    planned = tuple(
+        CredentialPlan(name=name, content=base64.b64encode(content).decode())
+        for name, content in credentials.items()
+    )
+    _check_room(planned, places, mistakes)
+    return DevicesPlan(
+        cpu=cpu,
+        rng=values.get("rng", True),
+        vmgenid=_GENERATIONS.get(said := values.get("vmgenid", False), said),
+        smbios=_smbios(values.get("smbios")),
+        credentials=planned,
+        qemu_args=values.get("qemu_args", ()),
+    )
+
+
+def _smbios(said: Smbios | None) -> SmbiosPlan:
+    if said is None:
+        return SmbiosPlan()
+    return SmbiosPlan(
+        manufacturer=said.manufacturer,
+        product=said.product,
+        version=said.version,
+        serial=said.serial,
+        sku=said.sku,
+        family=said.family,
+        oem_strings=said.oem_strings,
+    )
+
+
+def _check_room(
+    credentials: Sequence[CredentialPlan], places: Mapping[str, Path], mistakes: Mistakes
+) -> None:
+    room = MAXIMUM_CREDENTIALS
+    for credential in credentials:
+        room -= len(credential.string)
+        if room < 0:
+            message = f"the credentials up to {quote(credential.name)} have no room in SMBIOS"
+            hint = f"at most {MAXIMUM_CREDENTIALS >> 10} KiB in base64; use files for more"
+            mistakes.add(places["credentials"], message, hint)
+            return

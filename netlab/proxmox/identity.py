@@ -1,0 +1,102 @@
+"""Who a machine from Proxmox is, as keys of a node: CPU, SMBIOS, generation id, agent. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from netlab.proxmox.configuration import Configuration, find_entry, parse_properties
+from netlab.proxmox.findings import Findings
+from netlab.proxmox.formats import FLAGS, UUID
+from netlab.proxmox.schema import CPUS
+from netlab.topology.devices import MAXIMUM_SMBIOS
+from netlab.topology.document import Value
+
+TELLS = ("agent", "cpu", "smbios1", "vmgenid")
+"""Settings that the keys of :func:`read_identity` tell."""
+
+_TRUE = {"1", "on", "yes", "true"}
+"""Spellings that Proxmox takes for true (parse_boolean in PVE/JSONSchema.pm)."""
+
+_STRINGS = ("manufacturer", "product", "version", "serial", "sku", "family")
+_TEXT = re.compile(rf"[ -~]{{1,{MAXIMUM_SMBIOS}}}")
+
+_LATER = {"SapphireRapids", "EPYC-Genoa"}
+_MODELS = {cpu for cpu in CPUS if not cpu.startswith("x86-64-")} - {"host"} - _LATER
+"""Types that every QEMU from 7.2 on has as models of its own. Those called x86-64 are Proxmox's
+(PVE/QemuServer/CPUConfig.pm), and TCG has no CPU of the host's."""
+
+
+def read_identity(configuration: Configuration, findings: Findings) -> dict[str, Value]:
+    """Return keys of a machine's node that say who it is.
+
+    Args:
+        configuration: The machine's.
+        findings: Gets what cannot be said.
+    """
+    rng = configuration.get("rng0") is not None
+    return {
+        **_agent(configuration, findings),
+        **_cpu(configuration, findings),
+        **_smbios(configuration, findings),
+        # Another than it had, as after every restore: it is a copy, and may notice.
+        **({"vmgenid": "true"} if configuration.get("vmgenid") not in {None, "0"} else {}),
+        **({} if rng else {"rng": "false"}),
+    }
+
+
+def _agent(configuration: Configuration, findings: Findings) -> dict[str, Value]:
+    entry = find_entry(configuration, "agent", "0")
+    values = dict(parse_properties(entry.value, "enabled"))
+    isa = values.get("type") == "isa"
+    if isa:
+        findings.lose(entry, "type", "an agent on an ISA port is not reached in a lab")
+    enabled = values.get("enabled") in _TRUE and not isa
+    return {"agent": "true" if enabled else "false", "configure": "false"}
+
+
+def _cpu(configuration: Configuration, findings: Findings) -> dict[str, Value]:
+    emulated = configuration.get("kvm") == "0"
+    # Proxmox's default is another than a lab's (get_cpu_options in PVE/QemuServer/CPUConfig.pm).
+    default = "qemu64" if emulated else "kvm64"
+    entry = find_entry(configuration, "cpu", default)
+    values = dict(parse_properties(entry.value, "cputype"))
+    model, flags = values.pop("cputype", default), values.pop("flags", "")
+    for name, value in values.items():
+        findings.lose(entry, name, f"{value!r} is left out")
+    if flags and (model == "host" or FLAGS.mistakes(flags) or "nested-virt" in flags):
+        findings.lose(entry, "flags", f"{flags!r} is left out")
+        flags = ""
+    if model == "host" or (model == "max" and emulated and not flags):
+        return {}
+    if model not in _MODELS:
+        findings.lose(entry, "", f"{model!r} is none of QEMU's: it is the host's, or all of TCG's")
+        return {}
+    return {"cpu": ",".join((model, *filter(None, flags.split(";"))))}
+
+
+def _smbios(configuration: Configuration, findings: Findings) -> dict[str, Value]:
+    entry = find_entry(configuration, "smbios1", "base64=0")
+    properties = dict(parse_properties(entry.value))
+    encoded = properties.pop("base64", "0") in _TRUE
+    keys: dict[str, Value] = {}
+    strings: dict[str, Value] = {}
+    for name, value in properties.items():
+        text = _decode(value) if encoded else value
+        if name == "uuid" and not UUID.mistakes(value):
+            keys["uuid"] = value.lower()
+        elif name in _STRINGS and _TEXT.fullmatch(text):
+            strings[name] = text
+        else:
+            findings.lose(entry, name, f"{text[:80]!r} is left out")
+    if strings:
+        keys["smbios"] = strings
+    return keys
+
+
+def _decode(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode(errors="replace")
+    except (binascii.Error, ValueError):
+        return value
