@@ -106,10 +106,15 @@ class Mistake:
     message: str
     hint: str = ""
 
+    @property
+    def text(self) -> str:
+        """All of it but the position in the file."""
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        where = f"{self.path}: " if self.path else ""
-        return f"{place}: {where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+        return f"{place}: {self.text}"
 
 
 class TopologyError(InputError):

@@ -43,7 +43,10 @@ def down(
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
 ) -> None:
-    """Take a lab down: its machines, links, disks and logs are gone when it returns."""
+    """Take a lab down: its machines, links, disks and logs are gone when it returns.
+
+    Disks with `persist: true` stay; `netlab disk rm` removes them.
+    """
     from netlab.lab.folders import list_labs
 
     if argument and topology:
@@ -88,6 +91,7 @@ def _confirm(labs: list[LabFolders]) -> None:
 def _take_down(folders: LabFolders) -> None:
     from netlab.lab.client import Client, clear
     from netlab.lab.folders import is_alive
+    from netlab.machine.kept import kept_folder, list_kept
 
     if is_alive(folders):
         Client(folders).down()
@@ -97,3 +101,6 @@ def _take_down(folders: LabFolders) -> None:
         say(f"{folders.lab}: was not up; what it left is cleared")
     else:
         say(f"{folders.lab}: is not up")
+    kept = [disk.name for disk in list_kept(kept_folder()) if disk.lab == folders.lab]
+    if kept:
+        say(f"{', '.join(kept)} stays; `netlab disk rm {folders.lab}` removes it")

@@ -97,6 +97,11 @@ def _show_lab(lab: dict[str, Any], output: Format, *, wide: bool) -> None:
             for node in nodes
         ],
     )
+    kept = [
+        f"{lab['lab']}/{node['name']}/{serial}" for node in nodes for serial in node.get("kept", ())
+    ]
+    if kept:
+        say(f"stays when the lab goes (`netlab disk`): {', '.join(kept)}")
 
 
 def _addresses(interface: dict[str, Any]) -> str:

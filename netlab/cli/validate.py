@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,8 +11,11 @@ from netlab.cli.candidates import complete_files
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.options import Format, FormatOption, SetOption, TopologyOption, parse_variables
 from netlab.cli.output import say, write_json
-from netlab.cli.topologies import find_topology, load_plan
+from netlab.cli.topologies import find_topology
 from netlab.errors import Mistake, TopologyError, UsageError
+
+if TYPE_CHECKING:
+    from netlab.topology.model import Topology
 
 app = make_app()
 
@@ -21,7 +25,7 @@ app = make_app()
     examples=(
         ("netlab validate", "the topology in the working directory"),
         ("netlab validate labs/*.yaml", "several files, all mistakes of all of them"),
-        ("netlab validate ring.yaml -f json", "mistakes as JSON, for programs"),
+        ("netlab validate ring.yaml -f json", "mistakes and warnings as JSON, for programs"),
     ),
     codes={0: "every file is right", 2: "a file has mistakes, each printed with its position"},
 )
@@ -39,26 +43,54 @@ def validate(
     settings: SetOption = None,
     output: FormatOption = Format.table,
 ) -> int:
-    """Check topology files: load and plan them, and report every mistake with its position."""
+    """Check topology files: load and plan them, and report every mistake with its position.
+
+    What is understood and should be written otherwise is a warning.
+    """
     variables = parse_variables(settings)
     mistakes: list[Mistake] = []
+    warnings: list[Mistake] = []
     for given in [*(topologies or ()), *([topology] if topology else ())] or [None]:
         try:
-            path = find_topology(given)
-            plan = load_plan(path, variables=variables)
+            warnings += _check(find_topology(given), variables)
         except TopologyError as error:
             mistakes += error.mistakes
         except UsageError as error:
             if given is None:
                 raise
             mistakes.append(Mistake(given, 0, 0, "", error.message, error.hint or ""))
-        else:
-            say(f"{path}: {len(plan.nodes)} nodes, {len(plan.segments)} segments")
     if output is Format.json:
-        write_json([
-            {field: getattr(mistake, field) for field in Mistake.__dataclass_fields__}
-            for mistake in mistakes
-        ])
+        write_json([*_records(mistakes, "mistake"), *_records(warnings, "warning")])
     elif mistakes:
         raise TopologyError(mistakes)
     return TopologyError.exit_code if mistakes else 0
+
+
+def _check(path: Path, variables: dict[str, str]) -> list[Mistake]:
+    """Say that a file is right, and what should be written otherwise; return that."""
+    from netlab.plan.resolve import resolve
+    from netlab.topology.load import examine
+
+    topology = examine(path, variables=variables)
+    for warning in topology.warnings:
+        say(str(warning))
+    plan = resolve(topology)
+    others = _others(path, topology, plan.warnings)
+    for warning in others:
+        say(str(warning))
+    say(f"{path}: {len(plan.nodes)} nodes, {len(plan.segments)} segments")
+    return [*topology.warnings, *others]
+
+
+def _others(path: Path, topology: Topology, warnings: tuple[str, ...]) -> list[Mistake]:
+    """Return the planner's own warnings: they are of the whole, and have no position."""
+    known = {warning.text for warning in topology.warnings}
+    return [Mistake(str(path), 0, 0, "", text) for text in warnings if text not in known]
+
+
+def _records(found: list[Mistake], severity: str) -> list[dict[str, Any]]:
+    return [
+        {"severity": severity}
+        | {field: getattr(one, field) for field in Mistake.__dataclass_fields__}
+        for one in found
+    ]

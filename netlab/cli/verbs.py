@@ -30,7 +30,7 @@ VERBS = tuple(
     Verb(*fields)
     for fields in (
         ("up", "up", "Start a lab and return when every node is ready", _LABS),
-        ("down", "down", "Take a lab down; nothing of it remains", _LABS),
+        ("down", "down", "Take a lab down; nothing remains but disks that are to", _LABS),
         ("status", "status", "Show the nodes of a lab, or all labs", _LABS),
         ("exec", "exec", "Run a command in a node", _LABS),
         ("console", "console", "Be a node's serial console", _LABS),
@@ -55,6 +55,7 @@ VERBS = tuple(
         ("vma", "vma", "Make, read and check backup archives of Proxmox", _PROXMOX),
         ("doctor", "doctor", "Check this host, and say how to repair what is missing", _HOST),
         ("image", "image", "Build, list, show and remove images", _HOST),
+        ("disk", "disk", "List and remove the disks that stay when labs go", _HOST),
         ("completion", "completion", "Write the completion script of a shell", _HOST),
         ("version", "version", "Show the version of netlab and of what it stands on", _HOST),
         ("help", "help", "Explain a verb or a topic", _HOST),

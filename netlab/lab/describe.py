@@ -88,4 +88,5 @@ def _describe_plan(node: NodePlan) -> dict[str, object]:
         "image": node.image or "none",
         "loopback": list(node.loopback),
         "interfaces": interfaces,
+        "kept": [disk.serial for disk in node.disks if disk.persist],
     }

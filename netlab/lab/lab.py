@@ -25,11 +25,15 @@ from netlab.machine.accel import AccelChoice, find_obstacle, host_arch, probe, r
 from netlab.machine.boot import Boot, FirmwareFiles
 from netlab.machine.cut import Cut, open_cut
 from netlab.machine.hostfiles import find_emulators, find_files
+from netlab.machine.kept import kept_folder
 from netlab.plan.catalogue import DEFAULT_IMAGE, stored_name
 from netlab.plan.model import Accel, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
 from netlab.scopes import open_tasks
+
+LATE_LINES = 5
+"""So many lines of its console are shown of each node that is late."""
 
 
 class Lab:
@@ -166,6 +170,7 @@ async def open_lab(
             hosts=plan.hosts,
             slots=trio.CapacityLimiter(options.slots),
             folder=folder / "nodes",
+            kept=kept_folder() / plan.lab,
         )
         tasks = await stack.enter_async_context(open_tasks())
         for name, node in lab.nodes.items():
@@ -228,8 +233,15 @@ def _late(lab: Lab, timeout: float) -> NotReadyError:
     return NotReadyError(
         f"{len(late)} of {len(lab.nodes)} nodes are not ready after {timeout:g} s",
         hint="give them longer with --timeout, or fewer at once with --max-workers",
-        evidence="\n".join(f"{node.plan.name}: {node.state}: {node.reason()}" for node in late),
+        evidence="\n".join(map(_describe_late, late)),
     )
+
+
+def _describe_late(node: Node) -> str:
+    """Say what a node waits for, and what it printed last while it boots."""
+    text = f"{node.plan.name}: {node.state}: {node.reason()}"
+    lines = node.machine.console.tail(LATE_LINES) if node.state == "booting" else ()
+    return "\n".join((text, *(f"    {line}" for line in lines)))
 
 
 def _check_accel(plan: Plan, options: Options) -> None:

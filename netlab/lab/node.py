@@ -47,6 +47,7 @@ class Circumstances:
     hosts: tuple[HostPlan, ...]
     slots: trio.CapacityLimiter
     folder: Path
+    kept: Path
 
 
 class Node:
@@ -316,7 +317,7 @@ class Node:
         folder = shared.folder / self.plan.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not has_files(boot):
-            await files.enter_async_context(open_files(boot))
+            await files.enter_async_context(open_files(boot, shared.kept / self.plan.name))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with AsyncExitStack() as slot:

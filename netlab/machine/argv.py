@@ -8,6 +8,7 @@ can be taken down by name and a node's PCI addresses never depend on another's.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -124,6 +125,24 @@ def argv(
     architecture, chassis = _check(node, boot), _CHASSIS[node.machine]
     pci = chassis.pci
     arguments = (
+        *_chassis(node, architecture, boot, accel),
+        *_channel_devices(channels, chassis),
+        *device_options(node.devices, boot, pci),
+        *tpm_options(channels.tpm),
+        *_display(node.display, pci),
+        *(() if boot.firmware is None else firmware_options(boot.firmware)),
+        *_boot(boot),
+        *disk_options(boot, pci),
+        *_nics(node, boot, channels, pci),
+        node.devices.qemu_args,
+    )
+    return tuple(word for group in arguments for word in group)
+
+
+def _chassis(
+    node: NodePlan, architecture: Architecture, boot: Boot, accel: Literal["kvm", "tcg"]
+) -> tuple[tuple[str, ...], ...]:
+    return (
         (architecture.program,),
         ("-name", f"guest={escape(node.name)}"),
         ("-nodefaults",),
@@ -140,28 +159,15 @@ def argv(
         ("-rtc", "base=utc"),
         # A panicked guest stays to be looked at.
         ("-action", "panic=pause"),
-        *_channel_devices(channels, chassis),
-        *device_options(node.devices, boot, pci),
-        *tpm_options(channels.tpm),
-        *_display(node.display, pci),
-        *(() if boot.firmware is None else firmware_options(boot.firmware)),
-        *_boot(boot),
-        *disk_options(boot, pci),
-        *(
-            group
-            for index, interface in enumerate(node.interfaces)
-            for group in _nic(
-                index,
-                interface,
-                node.wire,
-                channels.interfaces[index],
-                # Firmware of its own has the card that a machine boots from, and no other.
-                (f"bus={pci}", "bootindex=0" if boot.network and index == 0 else "romfile="),
-            )
-        ),
-        node.devices.qemu_args,
     )
-    return tuple(word for group in arguments for word in group)
+
+
+def _nics(node: NodePlan, boot: Boot, channels: Channels, pci: str) -> Iterator[tuple[str, str]]:
+    for index, interface in enumerate(node.interfaces):
+        # Firmware of its own has the card that a machine boots from, and no other.
+        own = "bootindex=0" if boot.network and index == 0 else "romfile="
+        descriptor = channels.interfaces[index]
+        yield from _nic(index, interface, node.wire, descriptor, (f"bus={pci}", own))
 
 
 def _cpu(node: NodePlan, architecture: Architecture, accel: Literal["kvm", "tcg"]) -> str:
@@ -223,8 +229,11 @@ def _display(display: Display, pci: str) -> tuple[tuple[str, str], ...]:
 
 
 def _machine(machine: str, architecture: Architecture, boot: Boot) -> str:
-    options = () if boot.firmware is None else ("pflash0=firmware0", "pflash1=firmware1")
-    if boot.network and boot.firmware is None:
+    options: tuple[str, ...] = ()
+    if boot.firmware is not None:
+        management = ("smm=on",) if boot.firmware.secure else ()
+        options = (*management, "pflash0=firmware0", "pflash1=firmware1")
+    elif boot.network:
         # The BIOS, and iPXE with it, then speaks on the serial port.
         options = ("graphics=off",)
     return ",".join((machine, *architecture.machine_options, *options))

@@ -12,6 +12,9 @@ from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
 
 _MIB = 1 << 20
 
+TMPFS_ROOT = "netlab_root=tmpfs"
+"""Tells the micro image, on the kernel's command line, that its root shall be a tmpfs."""
+
 VARIABLES = "vars.fd"
 """Name of a machine's UEFI variable store in its folder."""
 
@@ -45,11 +48,13 @@ class Firmware:
         code: Its program, which is only ever read.
         template: What the variable store is made from, once.
         store: The machine's own variable store, which it writes to.
+        secure: Whether only the firmware may write to it, in system management mode.
     """
 
     code: str
     template: str
     store: str
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +65,13 @@ class Layer:
         base: The file below, which is only ever read; None for an empty disk.
         format: What that is.
         size: Bytes of the disk as the guest sees it; the base's when None.
+        serial: The serial number that it is kept by when the lab goes, or None if it goes too.
     """
 
     base: str | None
     format: DiskFormat
     size: int | None
+    serial: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +191,7 @@ def choose_boot(
             _disk(disk, _below(disk, files, netboot), own(f"disk{index}.qcow2"))
             for index, disk in enumerate(node.disks)
         ),
-        firmware=None if firmware is None else _firmware(firmware, own),
+        firmware=None if firmware is None else _firmware(node, firmware, own),
         network=node.boot == "network",
         cdroms=node.cdroms,
         seed=Seed(path=own(SEED), files=tuple(seed.items())) if node.cloud_init.enabled else None,
@@ -197,6 +204,8 @@ def choose_boot(
     if files is None or node.boot != "kernel":
         return boot
     kernel, append = files.kernel, files.append
+    if node.tmpfs_root:
+        append = f"{append} {TMPFS_ROOT}"
     if node.display != "none" or firmware is not None:
         # Looking for a place by chance takes time, and in little memory it complains on the screen
         # that there is none.
@@ -219,7 +228,8 @@ def _below(
 def _disk(disk: DiskPlan, below: tuple[str | None, DiskFormat | None], own: str) -> Disk:
     base, kind = below
     size = None if disk.size is None else disk.size * _MIB
-    layer = Layer(base=base, format=kind or "raw", size=size)
+    serial = disk.serial if disk.persist else None
+    layer = Layer(base=base, format=kind or "raw", size=size, serial=serial)
     made = Disk(
         file=own,
         format="qcow2",
@@ -234,5 +244,10 @@ def _disk(disk: DiskPlan, below: tuple[str | None, DiskFormat | None], own: str)
     return replace(made, file=base, format=layer.format, layer=None)
 
 
-def _firmware(files: FirmwareFiles, own: Callable[[str], str]) -> Firmware:
-    return Firmware(code=files.code, template=files.template, store=own(VARIABLES))
+def _firmware(node: NodePlan, files: FirmwareFiles, own: Callable[[str], str]) -> Firmware:
+    return Firmware(
+        code=files.code,
+        template=files.template,
+        store=own(VARIABLES),
+        secure=node.firmware.secure_boot,
+    )

@@ -160,9 +160,15 @@ class Console:
                 )
             await self._news.wait()
 
-    def tail(self, lines: int = 20) -> tuple[str, ...]:
-        """Return the last lines that are not empty, without what would move a terminal's cursor."""
-        text = _ESCAPES.sub("", self._recent.decode(errors="replace"))
+    def tail(self, lines: int = 20, *, since: int = 0) -> tuple[str, ...]:
+        """Return the last lines that are not empty, without what would move a terminal's cursor.
+
+        Args:
+            lines: At most so many, and :data:`LINES`.
+            since: Only output after this :attr:`position` counts.
+        """
+        recent = self._recent[max(0, since - self.position + len(self._recent)) :]
+        text = _ESCAPES.sub("", recent.decode(errors="replace"))
         clean = (_CONTROLS.sub("", line).rstrip() for line in text.split("\n"))
         return tuple(deque((line for line in clean if line), maxlen=min(lines, LINES)))
 

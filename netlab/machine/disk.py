@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import struct
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+
+import trio
 
 from netlab.errors import MachineError
 from netlab.machine.boot import Boot, Layer, OwnFile, Seed
 from netlab.machine.firmware import open_store
+from netlab.machine.kept import kept_name, open_kept
 from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan
 from netlab.process import run
 
@@ -38,19 +41,24 @@ def has_files(boot: Boot) -> bool:
 
 
 @asynccontextmanager
-async def open_files(boot: Boot) -> AsyncGenerator[None]:
+async def open_files(boot: Boot, kept: Path) -> AsyncGenerator[None]:
     """Give a machine the files of its own, for the block's length.
 
     Disks that are empty or layers over others, a store of UEFI variables, what a TPM keeps,
     credentials, a seed for cloud-init. What the machine writes stays while it stops and starts; in
-    the end nothing is left.
+    the end nothing is left but disks that are kept.
+
+    Args:
+        boot: What it boots from.
+        kept: The folder of the machine's disks that outlive it; links lead to them.
 
     Raises:
+        InputError: A disk that is kept is in use, or was made from something else.
         MachineError: There is such a file already, or what it is made from is gone.
         MissingProgramError: qemu-img is not installed.
         ProgramError: qemu-img failed.
     """
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         if boot.firmware is not None:
             stack.enter_context(open_store(boot.firmware))
         if boot.tpm is not None:
@@ -61,9 +69,16 @@ async def open_files(boot: Boot) -> AsyncGenerator[None]:
             await _make_seed(boot.seed)
             stack.callback(Path(boot.seed.path).unlink, missing_ok=True)
         for disk in boot.disks:
-            if disk.layer is not None:
-                await _make(disk.layer, Path(disk.file))
-                stack.callback(Path(disk.file).unlink, missing_ok=True)
+            layer, path = disk.layer, Path(disk.file)
+            if layer is None:
+                continue
+            if layer.serial is None:
+                await _make(layer, path)
+            else:
+                target = kept / kept_name(layer.serial)
+                await stack.enter_async_context(open_kept(target, layer, _make))
+                await trio.Path(path).symlink_to(target)
+            stack.callback(path.unlink, missing_ok=True)
         yield
 
 

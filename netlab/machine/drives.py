@@ -14,8 +14,10 @@ from netlab.plan.model import Bus
 
 SATA_SLOT = 0x05
 SCSI_SLOT = 0x06
+NVME_SLOT = 0x07
 FIRST_DISK_SLOT = 0x08
-"""PCI: virtio disks have slots of their own, the others one controller each."""
+"""PCI: virtio disks have slots of their own, those on nvme are functions of one slot, the others
+hang on one controller each."""
 
 SEED_TARGET = 64
 """On scsi: behind all disks, which keep their letters."""
@@ -35,6 +37,8 @@ def firmware_options(firmware: Firmware) -> Options:
         "driver=raw,node-name=firmware1,cache.no-flush=on,file.driver=file,"
         f"file.filename={escape(firmware.store)}",
     )
+    if firmware.secure:
+        yield "-global", "driver=cfi.pflash01,property=secure,value=on"
 
 
 def disk_options(boot: Boot, pci: str) -> Options:
@@ -52,8 +56,10 @@ def disk_options(boot: Boot, pci: str) -> Options:
         yield "-blockdev", _node(index, disk)
         parts = [_device(index, disk.bus, counts[disk.bus], pci)]
         counts[disk.bus] += 1
-        if disk.serial is not None:
-            parts.append(f"serial={escape(disk.serial)}")
+        # A controller of NVM Express always has one.
+        serial = disk.serial or (f"disk{index}" if disk.bus == "nvme" else None)
+        if serial is not None:
+            parts.append(f"serial={escape(serial)}")
         if ordered:
             parts.append(f"bootindex={index}")
         yield "-device", ",".join(parts)
@@ -96,12 +102,14 @@ def _file(path: str) -> str:
 
 def _node(index: int, disk: Disk) -> str:
     discard = "unmap" if disk.discard else "ignore"
+    kept = disk.layer is not None and disk.layer.serial is not None
     return (
         f"driver={disk.format},node-name=disk{index},"
         + ("read-only=on," if disk.read_only else "")
-        # What the disk keeps lives as long as the lab: a host that crashes takes both.
-        + f"discard={discard},cache.no-flush=on,"
-        f"file.driver=file,file.discard={discard},file.filename={escape(disk.file)}"
+        + f"discard={discard},"
+        # What another disk keeps lives as long as the lab: a host that crashes takes both.
+        + ("" if kept else "cache.no-flush=on,")
+        + f"file.driver=file,file.discard={discard},file.filename={escape(disk.file)}"
     )
 
 
@@ -111,6 +119,9 @@ def _device(index: int, bus: Bus, nth: int, pci: str) -> str:
         return f"scsi-hd,{name},{_place(bus, nth)}"
     if bus == "sata":
         return f"ide-hd,{name},{_place(bus, nth)}"
+    if bus == "nvme":
+        multifunction = "" if nth else ",multifunction=on"
+        return f"nvme,{name},bus={pci},addr={NVME_SLOT:#x}.{nth}{multifunction}"
     return f"virtio-blk-pci,{name},bus={pci},addr={FIRST_DISK_SLOT + nth:#x},disable-legacy=on"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from netlab.errors import InputError, MachineError, MissingFeatureError
 from netlab.machine.boot import Firmware, FirmwareFiles
-from netlab.plan.architectures import OVMF, Uefi
+from netlab.plan.architectures import OVMF, SECURE_OVMF, Uefi
 from netlab.plan.model import FirmwarePlan
 
 FOLDER, VARIABLES, BUILDS = Path(OVMF.folder), OVMF.variables, OVMF.builds
@@ -35,6 +35,8 @@ def find_firmware(
     """
     if wanted.kind == "bios" or uefi is None:
         return None
+    if wanted.secure_boot:
+        uefi = SECURE_OVMF
     folder = folder or Path(uefi.folder)
     template = Path(wanted.vars) if wanted.vars else _packaged(folder / uefi.variables, uefi)
     variables = _size(template)

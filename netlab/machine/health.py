@@ -10,8 +10,9 @@ import trio
 from netlab.errors import MachineError
 from netlab.machine.agent import Agent
 from netlab.machine.argv import AGENT_PORT
-from netlab.machine.console import Console
+from netlab.machine.console import LINES, Console
 from netlab.machine.qmp import QMP, Event
+from netlab.machine.stages import Stage, find_stage
 
 FATAL_STATES = {
     "internal-error": "the accelerator could not go on (run state internal-error)",
@@ -40,9 +41,13 @@ class Health:
         failure: Why the guest will never answer again, or empty.
         resets: How often the machine was reset, by itself or from outside.
         began: When it started or was last reset, by Trio's clock.
+        booted: After how many resets its agent first answered, the last time; None for never.
     """
 
-    def __init__(self, name: str, qmp: QMP, agent: Agent, console: Console) -> None:
+    def __init__(
+        self, name: str, qmp: QMP, agent: Agent, console: Console, *, kernel: bool
+    ) -> None:
+        """Know nothing yet; `kernel` says whether the machine was given one."""
         self.qmp = qmp
         self.agent = agent
         self.console = console
@@ -50,10 +55,20 @@ class Health:
         self.failure = ""
         self.resets = 0
         self.began = trio.current_time()
+        self.booted: int | None = None
+        self._kernel = kernel
+        # The console's position when it started or was last reset.
+        self._beginning = 0
         self._name = name
         self._since = 0
         self._agent_ended = False
         self._reset = trio.Event()
+
+    @property
+    def stage(self) -> Stage:
+        """How far its guest is known to have come since it started or was reset."""
+        lines = self.console.tail(LINES, since=self._beginning)
+        return find_stage(lines, kernel=self._kernel)
 
     async def watch_events(self) -> None:
         """Follow QEMU's run state until the monitor is closed."""
@@ -130,6 +145,7 @@ class Health:
         self._agent_ended = False
         self.resets += 1
         self.began = trio.current_time()
+        self._beginning = self.console.position
         self.agent.fail(None)
         self.agent.interrupt()
         self._reset.set()
@@ -143,6 +159,9 @@ class Health:
             self.agent.fail(self._error)
 
     def _error(self) -> MachineError:
+        booting = self.booted != self.resets
         return MachineError(
-            f"{self._name}: {self.failure}", evidence="\n".join(self.console.tail())
+            f"{self._name}: {self.failure}",
+            hint=f"boot stage: {self.stage}" if booting else None,
+            evidence="\n".join(self.console.tail()),
         )

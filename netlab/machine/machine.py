@@ -67,7 +67,6 @@ class Machine:
         self.agent = health.agent
         self.console = health.console
         self._life = life
-        self._ready: int | None = None
         self._health = health
 
     @property
@@ -87,7 +86,7 @@ class Machine:
         life = self.resets
         if self.node.agent:
             await self.agent.wait_ready()
-        self._ready = life
+        self._health.booted = life
 
     @property
     def resets(self) -> int:
@@ -114,12 +113,12 @@ class Machine:
             return self._health.failure
         if self._health.run_state != "running":
             return f"the machine is {self._health.run_state}"
-        if self._ready == self.resets:
+        if self._health.booted == self.resets:
             return ""
         silent = trio.current_time() - self._health.began
         last = self.console.tail(1)
         shown = f"last console line: {last[0][:120]}" if last else "nothing on the console yet"
-        return f"agent silent for {silent:.0f} s, {shown}"
+        return f"agent silent for {silent:.0f} s, boot stage {self._health.stage}, {shown}"
 
     async def agent_reason(self, limit: float) -> str:
         """Say what is wrong with the agent of a guest that is ready; empty when nothing is.
@@ -238,7 +237,7 @@ async def open_machine(
         life = Life(name=node.name, process=process, folder=folder)
         nursery.start_soon(life.watch)
         try:
-            async with _open_health(life, streams) as health:
+            async with _open_health(life, streams, boot) as health:
                 nursery.start_soon(health.watch_events)
                 nursery.start_soon(health.watch_console)
                 if tpm is not None:
@@ -252,7 +251,7 @@ async def open_machine(
 
 
 @asynccontextmanager
-async def _open_health(life: Life, streams: _Streams) -> AsyncGenerator[Health]:
+async def _open_health(life: Life, streams: _Streams, boot: Boot) -> AsyncGenerator[Health]:
     """Speak over a machine's channels, and write down what is said, while the block runs."""
     async with AsyncExitStack() as stack:
         said = [
@@ -266,7 +265,7 @@ async def _open_health(life: Life, streams: _Streams) -> AsyncGenerator[Health]:
             open_agent(streams.agent, explain=life.explain, transcript=said[0])
         )
         qmp = await stack.enter_async_context(_open_monitor(streams.qmp, life, said[1]))
-        yield Health(life.name, qmp, agent, console)
+        yield Health(life.name, qmp, agent, console, kernel=boot.kernel is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ packages ovmf and qemu-efi-aarch64. The words are those that QEMU and ``uname -m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netlab.plan.model import FirmwareKind, MachineType
 
@@ -78,6 +78,14 @@ OVMF = Uefi(
     builds={540_672: "OVMF_CODE_4M.fd", 131_072: "OVMF_CODE.fd"},
     flash=4,
 )
+
+SECURE_OVMF = replace(
+    OVMF,
+    # Has Microsoft's keys, by which Debian's first loader (shim) is signed.
+    variables="OVMF_VARS_4M.ms.fd",
+    builds={540_672: "OVMF_CODE_4M.secboot.fd", 131_072: "OVMF_CODE.secboot.fd"},
+)
+"""The same with Secure Boot: they keep the variables in system management mode."""
 
 AAVMF = Uefi(
     package="qemu-efi-aarch64",

@@ -10,9 +10,10 @@ MAXIMUM_INTERFACES = 120
 """Interfaces of one machine: 15 slots of its PCI bus with 8 functions each, without a bridge."""
 
 
-MAXIMUM_DISKS: dict[Bus, int] = {"virtio": 8, "scsi": 31, "sata": 6}
+MAXIMUM_DISKS: dict[Bus, int] = {"virtio": 8, "scsi": 31, "sata": 6, "nvme": 8}
 """Disks of one machine on each bus: as many slots of its PCI bus as are kept for them, as many
-targets as Proxmox numbers, as many ports as an AHCI controller of QEMU's has."""
+targets as Proxmox numbers, as many ports as an AHCI controller of QEMU's has, as many functions as
+a slot has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class ImageFacts:
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
         display_memory: MiB more with a display: its kernel is packed then, and unpacks itself.
         uefi_memory: MiB more with UEFI: its firmware keeps some, and the kernel unpacks itself.
+        tmpfs_memory: MiB more with a root on tmpfs: it is copied there.
         network_memory: MiB more from the network: the kernel as packaged and the initial RAM disk
             are there twice for a moment.
         memory: MiB when nothing is said.
@@ -44,6 +46,7 @@ class ImageFacts:
     interface_memory: int
     display_memory: int
     uefi_memory: int
+    tmpfs_memory: int
     network_memory: int
     memory: int
 
@@ -54,13 +57,14 @@ DEFAULT_IMAGE = "micro"
 NO_IMAGE = ImageFacts(
     architectures=(),
     boots=("disk", "network"),
-    buses=("virtio", "scsi", "sata"),
+    buses=("virtio", "scsi", "sata", "nvme"),
     cloud_init=True,
     disk=False,
     minimum_memory=1,
     interface_memory=0,
     display_memory=0,
     uefi_memory=0,
+    tmpfs_memory=0,
     network_memory=0,
     memory=512,
 )
@@ -77,19 +81,21 @@ IMAGES = {
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        tmpfs_memory=16,
         network_memory=32,
         memory=128,
     ),
     "debian": ImageFacts(
         architectures=("x86_64",),
         boots=("kernel", "disk"),
-        buses=("virtio", "scsi"),
+        buses=("virtio", "scsi", "nvme"),
         cloud_init=True,
         disk=True,
         minimum_memory=256,
         interface_memory=512,
         display_memory=4,
         uefi_memory=84,
+        tmpfs_memory=0,
         network_memory=32,
         memory=512,
     ),

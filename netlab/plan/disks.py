@@ -9,7 +9,7 @@ from typing import cast
 
 from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, NO_IMAGE, ImageFacts
 from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, DiskSource
-from netlab.topology.hardware import Cdrom, Disk
+from netlab.topology.hardware import NO_DISK, Cdrom, Disk
 from netlab.topology.source import Mistakes, Path, quote
 
 
@@ -50,7 +50,9 @@ def plan_disks(
 def _root(
     facts: ImageFacts, root: Disk | None, place: Path, mistakes: Mistakes, *, installer: bool
 ) -> Iterator[DiskPlan]:
-    if root is not None and root.netboot is not None:
+    if root is NO_DISK:
+        _check_none(facts, place, mistakes, installer=installer)
+    elif root is not None and root.netboot is not None:
         message = "what others boot from is no root disk"
         mistakes.add((*place, "netboot"), message, "put it into disks")
     elif facts.disk:
@@ -71,6 +73,16 @@ def _root(
     elif root is not None:
         message = "the image has its root in memory, and no disk"
         mistakes.add(place, message, "use disks for others", key=True)
+
+
+def _check_none(facts: ImageFacts, place: Path, mistakes: Mistakes, *, installer: bool) -> None:
+    """Find whose root cannot be in memory."""
+    if facts is NO_IMAGE and not installer:
+        message = "without an image a node boots from its disk's file"
+        mistakes.add(place, message, "write disk: {file: …, format: raw}", key=True)
+    elif facts.disk:
+        message = "the image has its root file system on its disk, and not in memory"
+        mistakes.add(place, message, "leave disk out: what is written goes with the lab", key=True)
 
 
 def _netboot(disk: Disk, image: str, place: Path, mistakes: Mistakes) -> DiskPlan:
@@ -123,6 +135,7 @@ def _plan(disk: Disk, source: DiskSource) -> DiskPlan:
         serial=disk.serial,
         discard=disk.discard,
         read_only=disk.read_only,
+        persist=disk.persist,
         digest=disk.digest,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netlab.plan.catalogue import MAXIMUM_INTERFACES
 from netlab.plan.inventory import PlannedNode
-from netlab.plan.settings import facts_of
+from netlab.plan.settings import NodeSettings, facts_of
 from netlab.topology.source import Mistakes, quote
 
 _KIB = 1024
@@ -29,24 +29,32 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
     facts = facts_of(node.settings.image)
     # Rounded up: a MiB is the unit that QEMU is given.
     minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
-    display = node.settings.display != "none"
-    if display:
-        minimum += facts.display_memory
-    uefi = node.settings.firmware.kind == "uefi"
-    if uefi:
-        minimum += facts.uefi_memory
-    if network:
-        minimum += facts.network_memory
+    extras = _extras(node.settings)
+    minimum += sum(extras.values())
     memory = node.settings.memory
     if memory is None:
         return max(facts.memory, minimum)
     if memory < minimum:
         count = f"{interfaces} interface{'s' if interfaces != 1 else ''}"
-        extras = {count: interfaces, "a display": display, "UEFI": uefi, "boot: network": network}
-        what = " and ".join(name for name, there in extras.items() if there)
+        what = " and ".join([count] * bool(interfaces) + list(extras))
         with_them = f" with {what}" if what else ""
         image = node.settings.image
         whose = "a machine" if image is None else f"the image {quote(image)}"
         message = f"{memory} MiB of memory, and {whose} needs"
         mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")
     return memory
+
+
+def _extras(settings: NodeSettings) -> dict[str, int]:
+    """Return what takes memory beside interfaces, in MiB, by what it is called."""
+    facts = facts_of(settings.image)
+    extras: dict[str, int] = {}
+    if settings.display != "none":
+        extras["a display"] = facts.display_memory
+    if settings.firmware.kind == "uefi":
+        extras["UEFI"] = facts.uefi_memory
+    if settings.boot == "network":
+        extras["boot: network"] = facts.network_memory
+    if settings.tmpfs_root:
+        extras["a root on tmpfs"] = facts.tmpfs_memory
+    return extras

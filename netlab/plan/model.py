@@ -18,7 +18,7 @@ Accel = Literal["auto", "kvm", "tcg"]
 Display = Literal["none", "std", "virtio"]
 BootFrom = Literal["kernel", "disk", "network"]
 MachineType = Literal["q35", "pc", "virt"]
-Bus = Literal["virtio", "scsi", "sata"]
+Bus = Literal["virtio", "scsi", "sata", "nvme"]
 DiskFormat = Literal["raw", "qcow2"]
 DiskSource = Literal["image", "file", "empty", "netboot"]
 FirmwareKind = Literal["bios", "uefi"]
@@ -117,11 +117,13 @@ class FirmwarePlan:
         code: A file of the host with the firmware's program, or None for the host's own.
         vars: A file of the host that the variable store is made from, or None for the one that
             belongs to the host's own firmware. Never written to.
+        secure_boot: Whether it starts only loaders that are signed.
     """
 
     kind: FirmwareKind
     code: str | None
     vars: str | None
+    secure_boot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ class DiskPlan:
         read_only: Whether the guest may only read it; then there is no layer.
         image: For ``netboot``: the image's name in the store.
         digest: What has to be in the file, such as ``sha256:…``, or None.
+        persist: Whether the layer stays when the lab goes.
     """
 
     source: DiskSource
@@ -153,6 +156,7 @@ class DiskPlan:
     read_only: bool
     image: str | None = None
     digest: str | None = None
+    persist: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +195,7 @@ class NodePlan:
         boot: What its firmware starts: the image's ``kernel``, the loader on its ``disk``, or what
             it is given over the ``network`` of its first interface.
         disks: Its disks, the root disk first if it has one.
+        tmpfs_root: Whether its root is to be a tmpfs, as it shall have no root disk.
         machine: QEMU's machine type.
         agent: Whether its guest runs the guest agent; else it is ready when QEMU runs.
         configure: Whether netlab makes its guest this node; else names, addresses and routes are
@@ -226,6 +231,7 @@ class NodePlan:
     firmware: FirmwarePlan = BIOS
     boot: BootFrom = "kernel"
     disks: tuple[DiskPlan, ...] = ()
+    tmpfs_root: bool = False
     machine: MachineType = "q35"
     agent: bool = True
     configure: bool = True

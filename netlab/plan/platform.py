@@ -125,7 +125,9 @@ def _firmware(
         firmware = BIOS if row.bios or boot == "kernel" else _UEFI
     else:
         kind = cast("FirmwareKind", wanted.kind)
-        firmware = FirmwarePlan(kind=kind, code=wanted.code, vars=wanted.vars)
+        firmware = FirmwarePlan(
+            kind=kind, code=wanted.code, vars=wanted.vars, secure_boot=wanted.secure_boot
+        )
         if kind == "bios" and not row.bios:
             hint = "leave firmware out: QEMU starts the kernel; or write firmware: uefi"
             mistakes.add(place, f"there is no BIOS for {arch}", hint)

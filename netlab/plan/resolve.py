@@ -69,7 +69,12 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
         nodes=planned,
         segments=tuple(_segment(name, segment) for segment in segments),
         hosts=tuple(_host(node, addressing) for node in planned),
-        warnings=(*_missing_ids(nodes.values()), *_ways_out(planned), *warnings),
+        warnings=(
+            *(one.text for one in topology.warnings),
+            *_missing_ids(nodes.values()),
+            *_ways_out(planned),
+            *warnings,
+        ),
     )
 
 
@@ -141,6 +146,7 @@ def _node(
         firmware=settings.firmware,
         boot=settings.boot,
         disks=settings.disks,
+        tmpfs_root=settings.tmpfs_root,
         cdroms=settings.cdroms,
         cloud_init=settings.cloud_init,
         machine=settings.machine,

@@ -28,12 +28,28 @@ from netlab.plan.model import (
 )
 from netlab.plan.platform import plan_platform
 from netlab.plan.seeds import CloudInitPlan, plan_cloud_init
+from netlab.topology.hardware import NO_DISK
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
 
 DEFAULT_MTU = 1500
 """Bytes; Ethernet's."""
+
+# What is so unless somebody says otherwise, whatever the image.
+_USUAL: dict[str, Any] = {
+    "accel": "auto",
+    "cpus": 1,
+    "memory": None,
+    "display": "none",
+    "wire": "exact",
+    "mtu": DEFAULT_MTU,
+    "agent": True,
+    "loopback": False,
+    "vlans": (),
+    "run": (),
+    "routes": (),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +71,7 @@ class NodeSettings:
     firmware: FirmwarePlan
     boot: BootFrom
     disks: tuple[DiskPlan, ...]
+    tmpfs_root: bool
     cdroms: tuple[CdromPlan, ...]
     cloud_init: CloudInitPlan
     devices: DevicesPlan
@@ -79,6 +96,43 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         mistakes: Gets unknown groups and images, and settings that the image cannot have.
     """
     layers = _layers(topology, pattern, topology.nodes[pattern], mistakes)
+    values, places = _collect(layers)
+    place = ("nodes", pattern)
+    image = _image(values.get("image"), places.get("image", place), mistakes)
+    facts = facts_of(image)
+    platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
+    root = values.get("disk"), places.get("disk", place)
+    others = values.get("disks", ()), places.get("disks", place)
+    installer = bool(values.get("cdroms")) or values.get("boot") == "network"
+    disks = plan_disks(facts, root, others, mistakes, installer=installer)
+    cdroms = values.get("cdroms", ()), places.get("cdroms", place)
+    settings = NodeSettings(
+        **{key: values.get(key, usual) for key, usual in _USUAL.items()},
+        image=image,
+        arch=platform.arch,
+        machine=platform.machine,
+        firmware=platform.firmware,
+        boot=values.get("boot", facts.boots[0]),
+        disks=disks,
+        tmpfs_root=root[0] is NO_DISK and image is not None,
+        cdroms=plan_cdroms(facts, cdroms, disks, mistakes),
+        cloud_init=plan_cloud_init(
+            values.get("cloud_init"), places.get("cloud_init", place), topology, mistakes
+        ),
+        devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
+        configure=values.get("configure", values.get("agent", True)),
+        files=_files(layers, topology, mistakes),
+        places=places,
+    )
+    _check_image(settings, mistakes)
+    _check_secure_boot(settings, mistakes)
+    _check_guest(settings, mistakes)
+    _check_tpm(settings, mistakes)
+    return settings
+
+
+def _collect(layers: list[tuple[Path, Settings]]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Return the value of each setting that is made, the last one, and where it stands."""
     values: dict[str, Any] = {}
     places: dict[str, Path] = {}
     for path, layer in layers:
@@ -90,50 +144,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         if layer.arch is None and "arch" in layer.model_fields_set:
             # Said to be not said: whatever is around, it is the image's.
             values.pop("arch", None)
-    place = ("nodes", pattern)
-    image = _image(values.get("image"), places.get("image", place), mistakes)
-    facts = facts_of(image)
-    platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
-    disks = plan_disks(
-        facts,
-        (values.get("disk"), places.get("disk", place)),
-        (values.get("disks", ()), places.get("disks", place)),
-        mistakes,
-        installer=bool(values.get("cdroms")) or values.get("boot") == "network",
-    )
-    settings = NodeSettings(
-        image=image,
-        arch=platform.arch,
-        machine=platform.machine,
-        accel=values.get("accel", "auto"),
-        cpus=values.get("cpus", 1),
-        memory=values.get("memory"),
-        display=values.get("display", "none"),
-        firmware=platform.firmware,
-        boot=values.get("boot", facts.boots[0]),
-        disks=disks,
-        cdroms=plan_cdroms(
-            facts, (values.get("cdroms", ()), places.get("cdroms", place)), disks, mistakes
-        ),
-        cloud_init=plan_cloud_init(
-            values.get("cloud_init"), places.get("cloud_init", place), topology, mistakes
-        ),
-        devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
-        wire=values.get("wire", "exact"),
-        mtu=values.get("mtu", DEFAULT_MTU),
-        agent=values.get("agent", True),
-        configure=values.get("configure", values.get("agent", True)),
-        loopback=values.get("loopback", False),
-        vlans=values.get("vlans", ()),
-        files=_files(layers, topology, mistakes),
-        run=values.get("run", ()),
-        routes=values.get("routes", ()),
-        places=places,
-    )
-    _check_image(settings, mistakes)
-    _check_guest(settings, mistakes)
-    _check_tpm(settings, mistakes)
-    return settings
+    return values, places
 
 
 def _layers(
@@ -184,6 +195,9 @@ def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
             network = settings.boot == "network"
             what = "does not boot from the network" if network else "has no disk to boot from"
             mistakes.add(places["boot"], f"{image} {what}", hint)
+        if settings.tmpfs_root and settings.boot == "network":
+            message = "what comes over the network has its own root"
+            mistakes.add(places["disk"], message, "leave disk out, or write boot: kernel", key=True)
 
 
 def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
@@ -195,6 +209,20 @@ def _check_alone(settings: NodeSettings, mistakes: Mistakes) -> None:
     if "disk" not in places and not settings.cdroms and settings.boot != "network":
         hint = "write disk: {file: …, format: raw}, or cdroms: …, or boot: network"
         mistakes.add(places["image"], "without an image a node boots from its disk's file", hint)
+
+
+def _check_secure_boot(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Find what would start past the keys of Secure Boot, or without a flash to keep them in."""
+    if not settings.firmware.secure_boot:
+        return
+    place = (*settings.places["firmware"], "secure_boot")
+    if settings.boot == "kernel":
+        message = "the firmware checks no kernel that netlab hands to it"
+        hint = "write boot: disk, for an image that has a loader: debian"
+        mistakes.add(place, message, hint)
+    if settings.machine != "q35":
+        message = f"{settings.machine} has no memory that only firmware can write to"
+        mistakes.add(place, message, "write machine: q35")
 
 
 def _check_guest(settings: NodeSettings, mistakes: Mistakes) -> None:

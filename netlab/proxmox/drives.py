@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -18,7 +18,7 @@ from netlab.errors import MissingFeatureError
 from netlab.image.netboot import write_netboot
 from netlab.image.store import Image, Store
 from netlab.lab.access import NodeAccess
-from netlab.machine.boot import VARIABLES
+from netlab.machine.boot import TMPFS_ROOT, VARIABLES
 from netlab.machine.cut import MachineCut
 from netlab.machine.hostfiles import find_files
 from netlab.plan.model import DiskPlan, NodePlan, Plan
@@ -204,6 +204,8 @@ async def _memory_image(node: NodePlan, work: Work) -> Image:
 
 async def _open_memory_disk(node: NodePlan, image: Image, packed: bytes, work: Work) -> DiskSource:
     path = work.folder / f"{node.name}.raw"
+    if node.tmpfs_root:
+        image = replace(image, append=f"{image.append} {TMPFS_ROOT}")
     loader = await work.store.ensure_loader()
     await write_memory_disk(path, loader, image, packed, uuid.UUID(node.uuid))
     return await work.open_raw(path)

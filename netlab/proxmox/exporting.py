@@ -334,8 +334,16 @@ def _machine(
         vmid=vmid,
         configuration=_configure(plan, node, vmid, disks, efi, request),
         disks={drive.name: drive.source for drive in drives},
-        notes=request.notes or f"{node.name} of the lab {plan.lab}, from netlab\n",
+        notes=request.notes or _notes(plan, node),
     )
+
+
+def _notes(plan: Plan, node: NodePlan) -> str:
+    notes = f"{node.name} of the lab {plan.lab}, from netlab\n"
+    if not node.disks:
+        drive = name_drives(node)[0]
+        notes += f"It has no disk there: {drive} has its kernel and root, and is needed to start.\n"
+    return notes
 
 
 async def _write(plan: Plan, opened: Opened, request: Request, tell: Tell) -> tuple[Backup, ...]:

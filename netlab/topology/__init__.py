@@ -7,6 +7,7 @@ planner's mistakes have them too::
     load.py       a file, and the files that it names
     document.py   YAML events -> values and positions; bombs are refused here
     variables.py  ${name:-default}
+    retired.py    keys that are none any more, or are another tool's
     model.py      what may be written, with a description on every field
     links.py      the part of it that joins nodes
     devices.py    the part of it that says what else a machine has

@@ -28,6 +28,10 @@ MAXIMUM_OEM = 1024
 
 
 def _cpu(text: str) -> str:
+    if text.isdecimal():
+        # That is what containerlab and ipSpace netlab mean by the word.
+        hint = f"write cpus: {text} for so many; the model 486 is 486-v1, too"
+        raise WrongError(f"{quote(text)} is a number, and cpu is a model", hint)
     if not _CPU.fullmatch(text):
         hint = "write a model of QEMU's, with features behind it: Haswell,+aes,-pcid"
         raise WrongError(f"{quote(text)} is not a model of a CPU", hint)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
-from netlab.topology.forms import also_one_of, also_text
+from netlab.topology.forms import Schema, also_one_of, also_text
 from netlab.topology.links import Model
 from netlab.topology.names import check_digest, check_source
 from netlab.topology.scalars import DiskSize, Flag, HostPath, Name, Serial, choice
@@ -31,6 +41,13 @@ class Firmware(Model):
             "A file, relative to the topology, that each node's variable store is made from, once."
         ),
     )
+    secure_boot: Flag = Field(
+        default=False,
+        description=(
+            "Whether the firmware starts only loaders that are signed (UEFI Secure Boot, with "
+            "Microsoft's keys unless vars has others); needs boot: disk and machine: q35."
+        ),
+    )
 
     @model_validator(mode="before")
     @staticmethod
@@ -41,6 +58,8 @@ class Firmware(Model):
     def _check_files(self) -> Firmware:
         if self.kind == "bios" and (self.code or self.vars):
             raise WrongError("code and vars are UEFI's: the BIOS is QEMU's own")
+        if self.kind == "bios" and self.secure_boot:
+            raise WrongError("Secure Boot is UEFI's", "write kind: uefi, or leave kind out")
         if self.code and not self.vars:
             raise WrongError("code needs the vars of the same build", "give both, or vars alone")
         return self
@@ -77,8 +96,8 @@ class Disk(Model):
         default=None,
         description="Its size in MiB, or as 512 MiB, 2 GiB or 1 TiB: of an empty one, or to grow.",
     )
-    bus: Annotated[str, *choice("virtio", "scsi", "sata")] = Field(
-        default="virtio", description="What it hangs on: virtio (the default), scsi or sata."
+    bus: Annotated[str, *choice("virtio", "scsi", "sata", "nvme")] = Field(
+        default="virtio", description="What it hangs on: virtio (the default), scsi, sata or nvme."
     )
     serial: Serial | None = Field(
         default=None, description="The serial number that the guest reads: at most 20 characters."
@@ -87,6 +106,13 @@ class Disk(Model):
         default=True, description="Whether the host takes back what the guest discards."
     )
     read_only: Flag = Field(default=False, description="Whether the guest may only read it.")
+    persist: Flag = Field(
+        default=False,
+        description=(
+            "Whether what the node writes to it stays when the lab goes; it is found again by its "
+            "serial. `netlab disk rm` removes it."
+        ),
+    )
 
     @model_validator(mode="after")
     def _check_format(self) -> Disk:
@@ -96,12 +122,46 @@ class Disk(Model):
             raise WrongError("netboot says what is on it", "leave out file, format and size")
         if self.file is None and self.format is not None:
             raise WrongError("format is the file's, and there is none")
+        if self.persist and self.serial is None:
+            raise WrongError("a disk that persists is known by its serial", "write serial: data")
         _check_digest(self.file, self.digest)
-        if (self.read_only or self.netboot) and self.bus == "sata":
-            raise WrongError("a disk on sata cannot be read-only", "use virtio or scsi")
-        if self.read_only and self.file is not None and self.size is not None:
-            raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
         return self
+
+    @model_validator(mode="after")
+    def _check_read_only(self) -> Disk:
+        if not (self.read_only or self.netboot):
+            return self
+        if self.bus in {"sata", "nvme"}:
+            # QEMU's nvme takes one, and tells the guest only when it has written.
+            raise WrongError(f"a disk on {self.bus} cannot be read-only", "use virtio or scsi")
+        if self.file is not None and self.size is not None:
+            raise WrongError("a file that is only read cannot grow", "leave out size or read_only")
+        if self.persist:
+            raise WrongError("a disk that is only read has nothing to keep", "leave out persist")
+        return self
+
+
+NO_DISK = Disk.model_construct()
+"""Stands for no root disk at all, by the word ``none`` or by nothing behind the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrNoDisk:
+    """A disk, or none: of all keys this is the one that nothing says something about."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(_read_disk, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Schema:
+        return {"anyOf": [{"const": "none"}, *handler(schema)["anyOf"]]}
+
+
+def _read_disk(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    return NO_DISK if value is None or value == "none" else read(value)
 
 
 class Cdrom(Model):

@@ -18,6 +18,7 @@ from netlab.topology.explain import explain
 from netlab.topology.model import Settings, Topology
 from netlab.topology.names import check_lab_name
 from netlab.topology.partial import mistaken_links, prune
+from netlab.topology.retired import translate
 from netlab.topology.source import Mistakes, Path, Source, WrongError, quote
 from netlab.topology.variables import substitute
 
@@ -115,13 +116,14 @@ def _checked(topology: Topology) -> Topology:
 def _examine_text(text: str, name: str, variables: Mapping[str, str]) -> Topology:
     value, mark, found = parse(text, name)
     source = Source(name=name, mark=mark)
-    mistakes = Mistakes(source, found)
+    mistakes, warnings = Mistakes(source, found), Mistakes(source)
     if not isinstance(value, dict):
         message = "the file is empty" if value is None else "a topology is a mapping"
         mistakes.add((), message, "it begins with name: and nodes:")
         raise mistakes.error()
     if "${" in text or variables:
         value = cast("dict[str, Value]", substitute(value, variables, mistakes))
+    value = translate(value, mistakes, warnings)
     try:
         topology = Topology.model_validate(value, context=source)
     except ValidationError as error:
@@ -129,7 +131,7 @@ def _examine_text(text: str, name: str, variables: Mapping[str, str]) -> Topolog
         topology = _validate_rest(value, error, source)
     if topology is None:
         raise mistakes.error()
-    return topology.with_mistakes(mistakes.all())
+    return topology.with_mistakes(mistakes.all()).with_warnings(warnings.all())
 
 
 def _validate_rest(

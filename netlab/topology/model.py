@@ -27,7 +27,7 @@ from netlab.topology.checks import Check
 from netlab.topology.contents import Content
 from netlab.topology.devices import Devices
 from netlab.topology.forms import Elements, Entries, Several, also_nothing, also_text
-from netlab.topology.hardware import Disk, Firmware
+from netlab.topology.hardware import Disk, Firmware, OrNoDisk
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
 from netlab.topology.scalars import (
@@ -167,9 +167,12 @@ class Settings(Devices):
             "or {code, vars}, files of an own build. Each node has a variable store of its own."
         ),
     )
-    disk: Disk | None = Field(
+    disk: Annotated[Disk | None, OrNoDisk()] = Field(
         default=None,
-        description="Its root disk: what differs from the image's, or without one its file.",
+        description=(
+            "Its root disk: what differs from the image's, or without one its file. none and null "
+            "are no root disk at all: its root is in memory. Left out it is as the image has it."
+        ),
     )
     disks: Annotated[tuple[Disk, ...], Several()] | None = Field(
         default=None, description="Its other disks, in the order in which the guest finds them."
@@ -315,6 +318,7 @@ class Topology(Model):
 
     _source: Source = PrivateAttr(default_factory=Source)
     _mistakes: tuple[Mistake, ...] = PrivateAttr(default=())
+    _warnings: tuple[Mistake, ...] = PrivateAttr(default=())
 
     @property
     def source(self) -> Source:
@@ -336,6 +340,17 @@ class Topology(Model):
         """Return the same topology, of which this is known to be wrong."""
         copy = self.model_copy()
         copy._mistakes = mistakes  # noqa: SLF001 (a copy of ourselves)
+        return copy
+
+    @property
+    def warnings(self) -> tuple[Mistake, ...]:
+        """What its author should write otherwise, though it is understood."""
+        return self._warnings
+
+    def with_warnings(self, warnings: tuple[Mistake, ...]) -> Topology:
+        """Return the same topology, of which this is to be said."""
+        copy = self.model_copy()
+        copy._warnings = warnings  # noqa: SLF001 (a copy of ourselves)
         return copy
 
     def without_links(self, numbers: Container[int]) -> Topology:

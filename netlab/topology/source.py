@@ -57,6 +57,20 @@ class Source:
         """Return the same source with the contents of the files that it names."""
         return replace(self, files=dict(files))
 
+    def add_name(self, path: Path, old: str, new: str) -> None:
+        """Let a key be found by another name too.
+
+        Args:
+            path: The mapping that has it.
+            old: Its name in the text.
+            new: The name that it goes by.
+        """
+        mark = self.mark
+        for part in path:
+            mark = mark and mark.children.get(part)
+        if mark is not None:
+            mark.keys[new], mark.children[new] = mark.keys[old], mark.children[old]
+
     def locate(self, path: Path, *, key: bool = False) -> tuple[int, int, Path]:
         """Return line, column and the part of the path that stands in the text.
 

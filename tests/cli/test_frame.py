@@ -18,8 +18,9 @@ from tests.cli.conftest import NETLAB, FakeLab, Shell
 
 NAMES = [verb.name for verb in VERBS]
 COMMANDS = [
-    *([name] for name in NAMES if name not in {"image", "vma"}),
+    *([name] for name in NAMES if name not in {"image", "vma", "disk"}),
     *(["image", name] for name in ("build", "list", "show", "rm")),
+    *(["disk", name] for name in ("list", "rm")),
     *(["vma", name] for name in ("create", "list", "config", "extract", "verify", "map")),
 ]
 

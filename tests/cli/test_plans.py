@@ -82,6 +82,19 @@ def test_every_mistake_of_every_file_is_printed_like_a_compiler(netlab: Shell) -
     assert [mistake["file"] for mistake in found] == ["one.yaml", "two.yaml"]
 
 
+def test_a_key_of_another_tool_is_a_warning_on_stderr_and_in_json(netlab: Shell) -> None:
+    (netlab.folder / "old.yaml").write_text("name: old\nnodes: {a: {mem: 256}}\n")
+    done = netlab("validate", "old.yaml")
+    assert (done.returncode, done.stdout) == (0, "")
+    text = 'nodes.a.mem: the key "mem" is "memory" since 0.1.0 (write memory)'
+    assert done.stderr.splitlines()[0] == f"old.yaml:2:13: {text}"
+    found = json.loads(netlab("validate", "old.yaml", "-f", "json").stdout)
+    assert [(one["severity"], one["line"]) for one in found] == [("warning", 2), ("warning", 0)]
+    planned = netlab("plan", "old.yaml", "-f", "json")
+    assert planned.stderr.startswith(f"old.yaml: {text}\n")
+    assert json.loads(planned.stdout)["warnings"][0] == text
+
+
 @pytest.mark.usefixtures("pair")
 def test_right_files_are_counted(netlab: Shell) -> None:
     done = netlab("validate")

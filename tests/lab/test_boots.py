@@ -16,6 +16,7 @@ from netlab.image.bootdisk import write_configuration, write_disk
 from netlab.image.store import Image, open_store
 from netlab.lab.lab import Lab
 from netlab.machine.firmware import FOLDER, VARIABLES
+from netlab.machine.kept import kept_folder, list_kept
 from netlab.plan.files import anchor
 from netlab.process import run
 from netlab.topology.load import loads
@@ -28,7 +29,7 @@ LIMIT = 240
 MICRO = """\
 name: boots
 nodes:
-  bios: {id: 1}
+  bios: {id: 1, disk: none, memory: 132}
   one: {id: 2, firmware: uefi}
   other: {id: 3, firmware: uefi, vlans: [7]}
   arm: {id: 4, arch: aarch64, memory: 117, cpus: 2, vlans: [7]}
@@ -75,6 +76,7 @@ async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_p
             assert [store.exists() for store in stores] == [False, True, True]
             assert [store.stat().st_mode & 0o777 for store in stores[1:]] == [0o600, 0o600]
             assert digest(stores[1]) != template
+            await check_tmpfs(lab, tmp_path / "nodes" / "bios")
             before = stores[1].stat().st_ino
             await lab["one"].shutdown()
             await lab["one"].start()
@@ -84,6 +86,19 @@ async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_p
     assert digest(FOLDER / VARIABLES) == template
 
 
+async def check_tmpfs(lab: Lab, folder: Path) -> None:
+    """A root without a disk is a tmpfs of mode 0755, forgotten with the machine, and no file."""
+    mounts = "awk '$5 == \"/\"' /proc/self/mountinfo"
+    told = await say(lab, "bios", f"touch /kept; stat -c %a /; {mounts}")
+    mode, *found = told.splitlines()
+    assert (mode, [line.partition(" - ")[2].split()[0] for line in found]) == ("755", ["tmpfs"])
+    assert not [path for path in await trio.Path(folder).iterdir() if path.suffix != ".log"]
+    await lab["bios"].shutdown()
+    await lab["bios"].start()
+    await lab["bios"].wait_ready()
+    assert await say(lab, "bios", "test -e /kept; echo $?") == "1"
+
+
 # The least memory that each may have: more would not show that it is enough.
 DEBIAN = """\
 name: systems
@@ -91,14 +106,16 @@ defaults: {image: debian}
 nodes:
   bios-kernel: {id: 1, memory: 257}
   bios-disk: {id: 2, memory: 257, boot: disk, disk: {bus: scsi, size: 6 GiB}}
-  uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: scsi}}
-  uefi-disk: {id: 4, memory: 341, firmware: uefi, boot: disk, disk: {bus: scsi, serial: root}}
+  uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: nvme}}
+  uefi-disk:
+    {id: 4, memory: 341, firmware: {secure_boot: true}, boot: disk, disk: {bus: scsi, serial: root}}
 links: [{endpoints: ["bios-[kernel,disk]:lan", "uefi-[kernel,disk]:lan"], subnet: 10.1.0.0/24}]
 """
 
 # A variable of nobody's with the attributes NON_VOLATILE, BOOTSERVICE_ACCESS and RUNTIME_ACCESS
 # (UEFI 2.10, section 8.2), then its value.
 VARIABLE = "/sys/firmware/efi/efivars/Kept-2d1f5cf0-6e0b-4f6a-9a43-5b0f1a7e3c11"
+SECURE = "od -An -tu1 /sys/firmware/efi/efivars/SecureBoot-*; cat /sys/kernel/security/lockdown"
 WRITE = f"printf '\\007\\000\\000\\000kept' >{VARIABLE}"
 
 
@@ -115,8 +132,19 @@ async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader
                 assert await say(lab, name, "hostname") == name
             assert await say(lab, "bios-disk", "cat /sys/block/sda/size") == str(6 << 21)
             assert "scsi-" in await say(lab, "uefi-disk", "ls /dev/disk/by-id/*_root")
+            source = await say(lab, "uefi-kernel", "findmnt -no SOURCE /")
+            assert source.startswith("/dev/nvme0n1p")
             assert "1 received" in await say(lab, "uefi-disk", "ping -c1 -W9 bios-disk")
+            await check_secure_boot(lab)
             await check_variables(lab)
+
+
+async def check_secure_boot(lab: Lab) -> None:
+    """The firmware says that it checked, and the kernel believes it."""
+    told = {name: await say(lab, name, SECURE) for name in ("uefi-kernel", "uefi-disk")}
+    assert told["uefi-kernel"].split()[:5] == ["6", "0", "0", "0", "0"]
+    assert told["uefi-disk"].split()[:5] == ["6", "0", "0", "0", "1"]
+    assert "[integrity]" in told["uefi-disk"]
 
 
 async def check_variables(lab: Lab) -> None:
@@ -139,6 +167,7 @@ nodes:
       - {file: data.raw, format: raw, serial: data}
       - {file: data.raw, format: raw, serial: only-read, read_only: true}
       - {file: data.qcow2, format: qcow2, serial: grown, size: 3 MiB}
+      - {size: 8 MiB, serial: kept, persist: true}
 """
 LIST = (
     "cd /sys/block;"
@@ -217,7 +246,10 @@ async def check_silent(lab: Lab) -> None:
     assert silent.state == "stopped"
 
 
-async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_path: Path) -> None:
+async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     raw, packed = tmp_path / "data.raw", tmp_path / "data.qcow2"
     raw.write_bytes(b"content!" * (1 << 17))
     await run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(packed)])
@@ -227,8 +259,9 @@ async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_p
         with trio.fail_after(LIMIT):
             await lab.wait_ready()
             listed = ["empty 131072 0", "data 2048 0", "only-read 2048 1", "grown 6144 0"]
+            listed.append("kept 16384 0")
             assert (await say(lab, "n1", LIST)).splitlines() == listed
-            writes = "for disk in a b d; do echo n1 | dd of=/dev/vd$disk conv=fsync; done"
+            writes = "for disk in a b d e; do echo n1 | dd of=/dev/vd$disk conv=fsync; done"
             await say(lab, "n1", writes)
             await say(lab, "n1", "echo n1 | dd of=/dev/vdc conv=fsync")
             await lab["n1"].shutdown()
@@ -238,10 +271,21 @@ async def test_disks_are_layers_of_a_node_over_files_that_nobody_writes_to(tmp_p
             assert (await say(lab, "n1", read)).split() == ["n1", "n1", "content!n1"]
             assert await say(lab, "n2", read) == "content!content!content!"
             folder = tmp_path / "nodes" / "n1"
-            assert len(list(folder.glob("*.qcow2"))) == 3
+            assert len(list(folder.glob("*.qcow2"))) == 4
             # QEMU itself has the file that is only read open for nothing else.
             assert open_modes(lab["n1"].pid, raw) == {os.O_RDONLY}
     assert not any(folder.glob("*.qcow2"))
+    kept = {disk.name: disk.path for disk in list_kept(kept_folder())}
+    assert list(kept) == ["disks/n1/kept", "disks/n2/kept"]
+    written = await run([
+        "qemu-io",
+        "-f",
+        "qcow2",
+        "-c",
+        "read -v 0 16",
+        str(kept["disks/n1/kept"]),
+    ])
+    assert b"6e 31 0a" in written.stdout
     assert (digest(raw), digest(packed)) == before
 
 

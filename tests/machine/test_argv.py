@@ -168,6 +168,8 @@ def test_disks_of_every_kind_on_every_bus(
             replace(file, read_only=True),
             replace(file, bus="scsi", format="qcow2", read_only=True),
             replace(file, bus="sata", size=10),
+            replace(file, bus="nvme"),
+            replace(ROOT, source="empty", size=1, bus="nvme"),
         ),
         cdroms=(
             CdromPlan(file="/srv/a,b.iso", bus="scsi"),
@@ -183,6 +185,8 @@ def test_disks_of_every_kind_on_every_bus(
         None,
         None,
         ("/srv/a,b.raw", 10 << 20),
+        ("/srv/a,b.raw", None),
+        (None, 1 << 20),
     ]
 
 
@@ -287,7 +291,7 @@ def test_no_device_is_where_another_is(make_node: MakeNode, make_interface: Make
     boot = replace(BOOT, disks=tuple(disks))
     words = argv(node, boot, accel="tcg", channels=channels(node))
     places = [option for word in words for option in word.split(",") if option.startswith("addr=")]
-    assert len(places) == MAXIMUM_DISKS["virtio"] + 6
+    assert len(places) == MAXIMUM_DISKS["virtio"] + MAXIMUM_DISKS["nvme"] + 6
     assert len(set(places)) == len(places)
 
 

@@ -64,7 +64,7 @@ async def test_a_seed_is_a_file_system_that_cloud_init_knows_by_its_label(tmp_pa
     files = (("user-data", large), ("meta-data", b"{}"), ("network-config", b""))
     boot = Boot(kernel=None, seed=Seed(path=str(tmp_path / "seed.img"), files=files))
     assert not has_files(boot)
-    async with open_files(boot):
+    async with open_files(boot, tmp_path / "kept"):
         assert has_files(boot)
         path = tmp_path / "seed.img"
         assert path.stat().st_mode & 0o777 == 0o600
@@ -82,6 +82,6 @@ async def test_a_seed_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) 
         kernel=None, seed=Seed(path=str(tmp_path / "seed.img"), files=(("no/folder", b"x"),))
     )
     with pytest.raises(ProgramError):
-        async with open_files(boot):
+        async with open_files(boot, tmp_path / "kept"):
             pass
     assert names(tmp_path) == []

@@ -1,5 +1,6 @@
 """Which build of UEFI firmware a node gets, and its variable store."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_variables_of_a_machine_from_elsewhere_get_the_build_of_their_size(
     variables = make_file(tmp_path / "efidisk.raw", size)
     found = find_firmware(uefi(None, variables), folder=ovmf)
     assert found == FirmwareFiles(code=str(ovmf / BUILDS[size]), template=variables)
+
+
+def test_secure_boot_has_the_builds_that_know_it_and_keys(ovmf: Path, tmp_path: Path) -> None:
+    code = make_file(ovmf / "OVMF_CODE_4M.secboot.fd", 3_653_632)
+    keys = make_file(ovmf / "OVMF_VARS_4M.ms.fd", 540_672)
+    wanted = replace(uefi(), secure_boot=True)
+    assert find_firmware(wanted, folder=ovmf) == FirmwareFiles(code=code, template=keys)
+    own = make_file(tmp_path / "own.fd", 540_672)
+    found = find_firmware(replace(wanted, vars=own), folder=ovmf)
+    assert found == FirmwareFiles(code=code, template=own)
 
 
 def test_without_the_package_uefi_is_refused_with_its_name(tmp_path: Path) -> None:

@@ -14,24 +14,39 @@ from netlab.topology.load import loads
 # What a node is, by whether there is a disk and whether that has a loader.
 SYSTEMS = {
     "no disk": "image: micro",
+    "no disk by word": "image: micro, disk: none",
     "disk with loader": "image: debian",
     "disk of its own": "image: none, disk: {file: a.raw, format: raw}",
     "nothing": "image: none",
+    "nothing by word": "image: none, disk: none",
+    "disk left out": "image: debian, disk: ",
 }
 # Machine types, with the architecture that each is for.
 MACHINES = {"q35": "x86_64", "pc": "x86_64", "virt": "aarch64", "virt riscv64": "riscv64"}
 NO_KERNEL = "nodes.a.boot: there is no image to take a kernel from"
 NO_ROOT = "nodes.a.image: without an image a node boots from its disk's file"
+NO_DISK = "nodes.a.disk: without an image a node boots from its disk's file"
+ON_DISK = "nodes.a.disk: the image has its root file system on its disk, and not in memory"
 REFUSED = {
     ("disk", "no disk"): 'nodes.a.boot: the image "micro" has no disk to boot from',
     ("kernel", "disk of its own"): NO_KERNEL,
     ("kernel", "nothing"): NO_KERNEL,
     ("disk", "nothing"): NO_ROOT,
+    ("disk", "no disk by word"): 'nodes.a.boot: the image "micro" has no disk to boot from',
+    ("network", "no disk by word"): "nodes.a.disk: what comes over the network has its own root",
+    ("kernel", "nothing by word"): NO_KERNEL,
+    ("disk", "nothing by word"): NO_DISK,
+    ("kernel", "disk left out"): ON_DISK,
+    ("disk", "disk left out"): ON_DISK,
+    ("network", "disk left out"): ON_DISK,
     ("network", "disk with loader"): (
         'nodes.a.boot: the image "debian" does not boot from the network'
     ),
 }
-ROWS = list(itertools.product(("bios", "uefi"), ("kernel", "disk", "network"), MACHINES, SYSTEMS))
+FIRMWARES = {"bios": "bios", "uefi": "uefi", "secure": "{secure_boot: true}"}
+ROWS = list(itertools.product(FIRMWARES, ("kernel", "disk", "network"), MACHINES, SYSTEMS))
+SECURE = "nodes.a.firmware.secure_boot: "
+SECURE_KERNEL = f"{SECURE}the firmware checks no kernel that netlab hands to it"
 
 FLASHES = [
     "driver=raw,node-name=firmware0,read-only=on,file.driver=file,file.filename={uefi:code}",
@@ -43,6 +58,16 @@ DISK = (
 )
 KERNELS = {
     ("bios", "no disk"): ["{micro:kernel}", "{micro:initrd}", "{micro:append}"],
+    ("bios", "no disk by word"): [
+        "{micro:kernel}",
+        "{micro:initrd}",
+        "{micro:append} netlab_root=tmpfs",
+    ],
+    ("uefi", "no disk by word"): [
+        "{micro:packed_kernel}",
+        "{micro:initrd}",
+        "{micro:append} netlab_root=tmpfs nokaslr",
+    ],
     ("uefi", "no disk"): ["{micro:packed_kernel}", "{micro:initrd}", "{micro:append} nokaslr"],
     ("bios", "disk with loader"): ["{debian:kernel}", "{debian:initrd}", "{debian:append}"],
     ("uefi", "disk with loader"): [
@@ -55,7 +80,8 @@ KERNELS = {
 
 def write(firmware: str, boot: str, machine: str, system: str) -> str:
     kind, arch = machine.split()[0], MACHINES[machine]
-    own = f"firmware: {firmware}, boot: {boot}, machine: {kind}, arch: {arch}, {SYSTEMS[system]}"
+    own = f"firmware: {FIRMWARES[firmware]}, boot: {boot}, machine: {kind}, arch: {arch}"
+    own += f", {SYSTEMS[system]}"
     own += ", interfaces: {one: {vlan: 7}, other: {vlan: 7}}"
     return f"name: a\nnodes: {{a: {{id: 1, {own}}}}}\n"
 
@@ -65,7 +91,9 @@ def reason(firmware: str, boot: str, machine: str, system: str) -> str:
     arch = MACHINES[machine]
     built = {
         "no disk": ("micro", ("x86_64", "aarch64")),
+        "no disk by word": ("micro", ("x86_64", "aarch64")),
         "disk with loader": ("debian", ("x86_64",)),
+        "disk left out": ("debian", ("x86_64",)),
     }
     image, architectures = built.get(system, ("", (arch,)))
     if arch not in architectures:
@@ -75,8 +103,12 @@ def reason(firmware: str, boot: str, machine: str, system: str) -> str:
         return f"nodes.a.boot: a machine for {arch} does not boot from the network"
     if firmware == "bios" and arch != "x86_64":
         return f"nodes.a.firmware: there is no BIOS for {arch}"
-    if firmware == "uefi" and arch == "riscv64":
+    if firmware != "bios" and arch == "riscv64":
         return "nodes.a.firmware: there is no UEFI firmware for riscv64"
+    if firmware == "secure" and boot == "kernel":
+        return SECURE_KERNEL
+    if firmware == "secure" and machine != "q35":
+        return f"{SECURE}{machine} has no memory that only firmware can write to"
     return REFUSED.get((boot, system), "")
 
 
@@ -98,13 +130,15 @@ def test_what_cannot_boot_is_refused_with_the_reason(row: tuple[str, str, str, s
 def test_what_can_boot_does_so_by_these_very_options(row: tuple[str, str, str, str]) -> None:
     firmware, boot, machine, system = row
     words = command_line(resolve(loads(write(*row))).node("a"))
-    uefi = firmware == "uefi"
+    uefi, secure = firmware != "bios", firmware == "secure"
     arm, network = machine == "virt", boot == "network"
     assert words[0] == f"qemu-system-{MACHINES[machine]}"
     options = ",graphics=off" * (network and not uefi)
-    options += ",gic-version=max" * arm + ",pflash0=firmware0,pflash1=firmware1" * uefi
+    options += ",gic-version=max" * arm + ",smm=on" * secure
+    options += ",pflash0=firmware0,pflash1=firmware1" * uefi
     assert values(words, "-machine") == [machine + options]
-    disks = [DISK] * ("disk" in system and system != "no disk")
+    assert values(words, "-global") == ["driver=cfi.pflash01,property=secure,value=on"] * secure
+    disks = [DISK] * (system in {"disk with loader", "disk of its own"})
     assert values(words, "-blockdev") == FLASHES * uefi + disks
     kernel = [value for each in ("-kernel", "-initrd", "-append") for value in values(words, each)]
     expected = KERNELS[firmware, system] if boot == "kernel" else []
