@@ -143,8 +143,8 @@ def test_a_task_that_fails_shows_its_log(pair: Here, serving: Serving) -> None:
 
 
 def test_ctrl_c_takes_everything_back(pair: Here, serving: Serving) -> None:
-    # As slow as a host is: the interruption meets a task that runs.
-    serving.inside.time_scale = 1
+    # The interruption meets a task that runs, however slow we are.
+    serving.inside.time_scale, serving.inside.busy_with = 1, 1002
     environment = pair.shell.environment(NETLAB_PROXMOX_TOKEN=serving.host.token)
     with subprocess.Popen(
         [NETLAB, *words(serving)],
@@ -153,14 +153,14 @@ def test_ctrl_c_takes_everything_back(pair: Here, serving: Serving) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        create = ("POST", "/api2/json/nodes/pve1/qemu")
-        while serving.calls().count(create) < 2 and process.poll() is None:
+        upload = ("POST", "/api2/json/nodes/pve1/storage/local/upload")
+        while serving.calls().count(upload) < 2 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert said.endswith("netlab: interrupted\n")
-    assert serving.calls().count(create) == 2
+    assert serving.calls().count(upload) == 2
     assert_nothing_is_left(serving)
 
 

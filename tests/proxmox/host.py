@@ -43,6 +43,8 @@ class Proxmox(FakePve):
         self.lock = ""
         self.apply_error = ""
         self.interrupted = False
+        # The copy of a disk of this machine ends only when it is stopped; needs a time scale.
+        self.busy_with = 0
 
     async def pause(self, secs):
         """Wait in steps: a task can be stopped meanwhile."""
@@ -76,6 +78,8 @@ class Proxmox(FakePve):
             raise param_error(filename="invalid filename or wrong extension")
 
         async def copy():
+            while name.startswith(f"netlab-{self.busy_with}-"):
+                await self.pause(0.05)
             if hashlib.new(fields["checksum-algorithm"], data).hexdigest() != fields["checksum"]:
                 raise TaskError("checksum mismatch: got 'x' != expect 'y'")
             # assert_import_format's check of the header: a backing file would be read on the host.
