@@ -65,12 +65,14 @@ class MachineCut:
         socket: Where its disks are offered over NBD.
         disks: In the machine's order.
         frozen: Number of file systems that were frozen at that moment.
+        unplugged: Interfaces whose cable was out.
     """
 
     node: str
     socket: str
     disks: tuple[CutDisk, ...]
     frozen: int
+    unplugged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ def read_cut(record: Mapping[str, Any]) -> Cut:
             socket=one["socket"],
             disks=tuple(CutDisk(**disk) for disk in one["disks"]),
             frozen=one["frozen"],
+            unplugged=tuple(one["unplugged"]),
         )
         for one in record["machines"]
     ]
@@ -132,6 +135,7 @@ async def open_cut(machines: Sequence[Machine], folders: Sequence[Path]) -> Asyn
                     socket=str(sockets / str(index)),
                     disks=one.disks,
                     frozen=frozen[index],
+                    unplugged=tuple(sorted(one.machine.unplugged)),
                 )
                 for index, one in enumerate(held)
             ),

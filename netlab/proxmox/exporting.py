@@ -186,13 +186,13 @@ async def open_nodes(
         machines: list[Machine] = []
         for node in nodes:
             folder = lab.folder / "nodes" / node.name
-            if node.name in held:
-                live = lab.nodes[node.name]
-                drives = await open_held_drives(live, held[node.name], work, plan, folder)
+            cut = held.get(node.name)
+            if cut is not None:
+                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan, folder)
             else:
                 drives = await open_resting_drives(node, work, plan, folder)
-            machine = _machine(plan, node, vmids[node.name], drives, request)
-            late = node.name in held and lives_in_memory(node)
+            machine = _machine(plan, node, vmids[node.name], drives, request, cut)
+            late = cut is not None and lives_in_memory(node)
             machines.append(replace(machine, remarks=(LATE,)) if late else machine)
         with _explained(held):
             yield Opened(
@@ -277,7 +277,8 @@ def foresee(
         vmid = FIRST_VMID + node.id if first is None else first + index
         disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
         efi = EfiVariables(size=EFI_SIZES["4m"]) if node.firmware.kind == "uefi" else None
-        found[node.name] = vmid, _configure(plan, node, vmid, disks, efi, request)
+        options = replace(_options(node, vmid, request), disks=tuple(disks), efi=efi)
+        found[node.name] = vmid, configure(plan, node, options)
     return found
 
 
@@ -287,33 +288,35 @@ def _check_disks(nodes: Sequence[NodePlan]) -> None:
         for node in nodes
         if node.image is None and not node.disks
     ]
+    mistakes += [
+        Mistake(node.name, 0, 0, "disks", "Proxmox has no disks on nvme", "use scsi or virtio")
+        for node in nodes
+        if any(disk.bus == "nvme" for disk in node.disks)
+    ]
     if mistakes:
         raise ConfigurationError(mistakes)
 
 
-def _configure(
-    plan: Plan,
-    node: NodePlan,
-    vmid: int,
-    disks: Sequence[Disk],
-    efi: EfiVariables | None,
-    request: MachineRequest,
-) -> Configuration:
-    options = ExportOptions(
+def _options(node: NodePlan, vmid: int, request: MachineRequest) -> ExportOptions:
+    """Return what is known of a machine before its disks are."""
+    return ExportOptions(
         vmid=vmid,
-        disks=tuple(disks),
-        efi=efi,
+        disks=(),
         storage=request.storage,
         bridge=request.bridge,
         mapping=request.mapping,
         machine=node.machine,
         description=request.notes,
     )
-    return configure(plan, node, options)
 
 
 def _machine(
-    plan: Plan, node: NodePlan, vmid: int, drives: Sequence[Drive], request: MachineRequest
+    plan: Plan,
+    node: NodePlan,
+    vmid: int,
+    drives: Sequence[Drive],
+    request: MachineRequest,
+    cut: MachineCut | None = None,
 ) -> Machine:
     disks = [
         Disk(
@@ -329,10 +332,14 @@ def _machine(
     sizes = [drive.source.size for drive in drives if drive.name == EFI_DRIVE]
     kinds: dict[int, EfiType] = {size: kind for kind, size in EFI_SIZES.items()}
     efi = EfiVariables(size=sizes[0], type=kinds.get(sizes[0], "4m")) if sizes else None
+    unplugged = frozenset(cut.unplugged if cut else ())
+    options = replace(
+        _options(node, vmid, request), disks=tuple(disks), efi=efi, unplugged=unplugged
+    )
     return Machine(
         node=node.name,
         vmid=vmid,
-        configuration=_configure(plan, node, vmid, disks, efi, request),
+        configuration=configure(plan, node, options),
         disks={drive.name: drive.source for drive in drives},
         notes=request.notes or _notes(plan, node),
     )

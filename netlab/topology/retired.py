@@ -22,6 +22,7 @@ Place = Literal["topology", "settings", "node", "interface", "link", "end"]
 interface, a link, or an end of one."""
 
 _NIXOS = "NixOS"
+_PROXMOX = "Proxmox"
 _CONTAINERLAB = "containerlab"
 _IPSPACE = "ipSpace netlab"
 
@@ -138,6 +139,7 @@ TABLE: tuple[Retired, ...] = (
     *_renamed("settings", "vlan", _NIXOS, "vlans: [1]"),
     *_removed("settings", "system", _NIXOS, "arch: x86_64", why="or nothing: the image says it"),
     *_removed("settings", "graphics", _NIXOS, "display: std"),
+    *_renamed("settings", "vga", _PROXMOX, "display: std"),
     *_removed("settings", "kind", _CONTAINERLAB, "image: micro"),
     *_removed("settings", "startup-config binds", _CONTAINERLAB, _FILES),
     *_removed("settings", "env", _CONTAINERLAB, 'files: {/etc/environment: "KEY=value"}'),

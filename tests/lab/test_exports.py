@@ -33,7 +33,7 @@ TEXT = """\
 name: held
 nodes:
   disk: {id: 1, disks: [{size: 64, serial: data}]}
-  other: {id: 2, disks: [{size: 64, serial: data}]}
+  other: {id: 2, vlans: [5, 6], disks: [{size: 64, serial: data}]}
 """
 FILLED = {"disk": 24, "other": 1}
 """MiB of each disk that no compression makes smaller."""
@@ -105,14 +105,19 @@ async def check_verb(folder: Path) -> None:
         with pytest.raises(WaitError, match=r"^the export had not ended within 0\.2 s: "):
             await lab.export(folder, timeout=0.2)
         assert not await trio.Path(folder).exists()
+        await lab["other"].block("eth2")
         export = await lab.export(folder, "other", vmid=321, compress="none", notes="mine")
+        await lab["other"].unblock("eth2")
     (backup,) = export.backups
     assert (backup.node, backup.vmid) == ("other", 321)
     assert backup.archive.with_name(f"{backup.archive.name}.notes").read_text() == "mine"
     log = backup.archive.with_suffix(".log").read_text()
     assert "INFO: its root, which is in memory, was read file by file after that" in log
     async with open_archive(str(backup.archive)) as archive:
-        assert b"name: other\n" in archive.configs["qemu-server.conf"]
+        written = archive.configs["qemu-server.conf"].decode()
+    assert "name: other\n" in written
+    cards = [line for line in written.splitlines() if line.startswith("net")]
+    assert ["link_down=1" in card for card in cards] == [False, True]
 
 
 def check_push(home: Home, folder: Path, digest: str) -> None:

@@ -260,3 +260,9 @@ def test_a_node_without_a_disk_of_its_own_cannot_be_exported() -> None:
     plan = resolve(loads(text))
     with pytest.raises(ConfigurationError, match="a: disks: it runs from a CD-ROM"):
         check_export(plan, plan.nodes, Request(folder=Path("dump")))
+
+
+def test_a_disk_on_a_bus_that_proxmox_does_not_have_cannot_be_exported() -> None:
+    plan = resolve(loads("name: a\nnodes: {a: {image: debian, disk: {bus: nvme}}}\n"))
+    with pytest.raises(ConfigurationError, match=r"a: disks: .* nvme \(use scsi or virtio\)"):
+        check_export(plan, plan.nodes, Request(folder=Path("dump")))
