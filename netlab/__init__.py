@@ -2,7 +2,7 @@
 
 The map of the package, in the direction in which data flows::
 
-    errors.py     one error tree
+    errors/       one error tree
     topology/     text -> Topology            the user's models; positions kept
     plan/         Topology -> Plan            pure, frozen, JSON-able
     scopes.py     nurseries that raise what failed
