@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from netlab.machine.boot import Boot
 from netlab.machine.drives import escape
-from netlab.plan.devices import DevicesPlan, SmbiosPlan
+from netlab.plan.parts import DevicesPlan, SmbiosPlan
 
 RNG_SLOT = 0x02
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from netlab.machine.identity import host_lines, read_content
 from netlab.plan.model import FilePlan, HostPlan, InterfacePlan, NodePlan, RoutePlan
-from netlab.plan.seeds import UserPlan
+from netlab.plan.parts import UserPlan
 
 _Value = dict[str, Any]
 

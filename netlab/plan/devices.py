@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from netlab.plan.parts import CredentialPlan, DevicesPlan, SmbiosPlan
 from netlab.topology.devices import Smbios
 from netlab.topology.source import Mistakes, Path, quote
 
@@ -18,69 +18,6 @@ BY_RULE = ""
 """The VM generation id of a node that is to have the one that follows from its UUID."""
 
 _GENERATIONS = {False: None, True: BY_RULE}
-_PREFIX = "io.systemd.credential.binary:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmbiosPlan:
-    """What SMBIOS says of a machine; None is left to QEMU.
-
-    Attributes:
-        oem_strings: Strings of table 11.
-    """
-
-    manufacturer: str | None = None
-    product: str | None = None
-    version: str | None = None
-    serial: str | None = None
-    sku: str | None = None
-    family: str | None = None
-    oem_strings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialPlan:
-    """A credential for systemd in the guest.
-
-    Attributes:
-        name: Its name.
-        content: What is in it, in base64.
-    """
-
-    name: str
-    content: str
-
-    @property
-    def string(self) -> str:
-        """The string of SMBIOS's table 11 that hands it over (systemd.system-credentials(7))."""
-        return f"{_PREFIX}{self.name}={self.content}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DevicesPlan:
-    """What a machine has beside processors in number, memory, disks and network cards.
-
-    Attributes:
-        cpu: QEMU's model with features, or None: the host's under KVM, all of QEMU's under TCG.
-        rng: Whether it has a source of random numbers.
-        vmgenid: Its VM generation id, or None.
-        smbios: What its firmware says of it.
-        credentials: For systemd in the guest, by name.
-        tpm: Whether it has a TPM 2.0.
-        qemu_args: Arguments for QEMU behind all others, which netlab does not know.
-    """
-
-    cpu: str | None = None
-    rng: bool = True
-    vmgenid: str | None = None
-    smbios: SmbiosPlan = SmbiosPlan()
-    credentials: tuple[CredentialPlan, ...] = ()
-    tpm: bool = False
-    qemu_args: tuple[str, ...] = ()
-
-
-PLAIN = DevicesPlan()
-"""What a machine has of which nothing is said."""
 
 
 def plan_devices(

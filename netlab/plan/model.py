@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from netlab.plan.devices import PLAIN, DevicesPlan
-from netlab.plan.seeds import NO_SEED, CloudInitPlan
+from netlab.plan.parts import NO_SEED, PLAIN, CloudInitPlan, DevicesPlan
 
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]

@@ -9,7 +9,7 @@ from netlab.errors import UsageError
 from netlab.plan.addressing import Addressing, assign
 from netlab.plan.checklist import make_checklist
 from netlab.plan.checks import check_addresses
-from netlab.plan.devices import BY_RULE, DevicesPlan
+from netlab.plan.devices import BY_RULE
 from netlab.plan.inventory import PlannedNode, make_inventory
 from netlab.plan.machines import plan_memory
 from netlab.plan.model import (
@@ -29,6 +29,7 @@ from netlab.plan.names import (
     tap_name,
     vlan_bridge,
 )
+from netlab.plan.parts import DevicesPlan
 from netlab.plan.routing import plan_routes
 from netlab.plan.wiring import Segment, make_segments
 from netlab.topology.model import Topology

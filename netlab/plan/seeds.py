@@ -2,56 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from netlab.plan.contents import find_content
+from netlab.plan.parts import NO_SEED, CloudInitPlan, UserPlan
 from netlab.topology.cloudinit import CloudInit
 from netlab.topology.contents import Content
 from netlab.topology.model import Topology
 from netlab.topology.source import Mistakes, Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserPlan:
-    """A user that cloud-init makes.
-
-    Attributes:
-        name: The login name.
-        ssh_authorized_keys: Lines of ``authorized_keys``.
-        groups: Beside the user's own one.
-        sudo: Whether the user may do all as root.
-        shell: The login shell.
-        hashed_passwd: crypt(5), or None: no password logs in.
-    """
-
-    name: str
-    ssh_authorized_keys: tuple[str, ...]
-    groups: tuple[str, ...]
-    sudo: bool
-    shell: str
-    hashed_passwd: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudInitPlan:
-    """A seed for cloud-init.
-
-    Attributes:
-        enabled: Whether there is one.
-        users: Beside the system's default user.
-        ssh_authorized_keys: Those of the default user.
-        user_data: More user-data, or None.
-        network_config: Instead of the one that follows from the interfaces, or None.
-    """
-
-    enabled: bool = False
-    users: tuple[UserPlan, ...] = ()
-    ssh_authorized_keys: tuple[str, ...] = ()
-    user_data: str | None = None
-    network_config: str | None = None
-
-
-NO_SEED = CloudInitPlan()
 
 
 def plan_cloud_init(

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
 from netlab.plan.contents import encode, find_content
-from netlab.plan.devices import DevicesPlan, plan_devices
+from netlab.plan.devices import plan_devices
 from netlab.plan.disks import plan_cdroms, plan_disks
 from netlab.plan.model import (
     Accel,
@@ -26,8 +26,9 @@ from netlab.plan.model import (
     MachineType,
     Wire,
 )
+from netlab.plan.parts import CloudInitPlan, DevicesPlan
 from netlab.plan.platform import plan_platform
-from netlab.plan.seeds import CloudInitPlan, plan_cloud_init
+from netlab.plan.seeds import plan_cloud_init
 from netlab.topology.hardware import NO_DISK
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.scalars import HostAddress

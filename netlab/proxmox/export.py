@@ -14,9 +14,9 @@ from typing import Literal
 from urllib.parse import quote
 
 from netlab.errors import ConfigurationError, Mistake
-from netlab.plan.devices import SmbiosPlan
 from netlab.plan.model import InterfacePlan, NodePlan, Plan
 from netlab.plan.names import generation_id
+from netlab.plan.parts import SmbiosPlan
 from netlab.proxmox.configuration import (
     Configuration,
     DriveMap,

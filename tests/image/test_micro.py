@@ -90,6 +90,7 @@ def test_all_kinds_of_interfaces_can_be_made(guest: Guest) -> None:
         tc qdisc add dev p0 root handle 1: netem delay 10ms 1ms distribution normal loss 1%
         tc qdisc add dev p1 root tbf rate 1mbit burst 32kbit latency 400ms
         tc qdisc add dev d0 root fq_codel
+        modprobe tun
         ip tuntap add t0 mode tap
         nft add table inet t
         nft add chain inet t c '{ type filter hook input priority 0; }'

@@ -23,9 +23,8 @@ from netlab.machine.boot import (
     choose_boot,
 )
 from netlab.plan.catalogue import MAXIMUM_DISKS
-from netlab.plan.devices import CredentialPlan, DevicesPlan, SmbiosPlan
 from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
-from netlab.plan.seeds import CloudInitPlan
+from netlab.plan.parts import CloudInitPlan, CredentialPlan, DevicesPlan, SmbiosPlan
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")

@@ -8,9 +8,8 @@ import pytest
 
 from netlab.errors import InputError, MissingProgramError
 from netlab.machine.hostfiles import find_emulators, find_files
-from netlab.plan.devices import DevicesPlan
 from netlab.plan.model import CdromPlan, DiskFormat, DiskPlan, FirmwarePlan, NodePlan
-from netlab.plan.seeds import CloudInitPlan
+from netlab.plan.parts import CloudInitPlan, DevicesPlan
 
 
 def disk(file: Path | None, kind: DiskFormat = "qcow2", size: int | None = None) -> DiskPlan:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import event, given, settings
 
 from netlab.errors import ConfigurationError
-from netlab.plan.devices import DevicesPlan
 from netlab.plan.model import NodePlan, Plan
+from netlab.plan.parts import DevicesPlan
 from netlab.plan.resolve import resolve
 from netlab.proxmox.configuration import Configuration, DriveMap, parse
 from netlab.proxmox.export import Disk, ExportOptions, configure
