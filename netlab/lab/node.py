@@ -38,6 +38,9 @@ _CONFIGURING = "its addresses, routes, files and `run` commands, or cloud-init, 
 DIAGNOSIS = 0.2
 """Seconds that a machine gets to show a sign of life once something of it is late."""
 
+END_OF_MACHINE = 2.0
+"""Seconds after the end of an agent in which its machine may end, and so be the reason."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
@@ -394,6 +397,6 @@ class Node:
 
 async def _explain_interruption(machine: Machine, error: AgentInterruptedError) -> MachineError:
     """Return what is behind the end of an agent: a moment later, its machine may have ended too."""
-    with trio.move_on_after(DIAGNOSIS):
+    with trio.move_on_after(END_OF_MACHINE):
         await machine.wait_exit()
     return error if machine.exit is None else await machine.explain(error)

@@ -333,6 +333,7 @@ async def _runs(machine: Machine) -> bool:
 async def _freezing(machines: Sequence[Machine]) -> AsyncGenerator[list[int]]:
     """Freeze the file systems of those whose agent can; they are thawed, whatever happens."""
     frozen = [0] * len(machines)
+    asked = [(index, machine) for index, machine in enumerate(machines) if machine.node.agent]
 
     async def freeze(index: int, machine: Machine) -> None:
         with trio.move_on_after(FREEZE_LIMIT), suppress(AgentError):
@@ -345,11 +346,11 @@ async def _freezing(machines: Sequence[Machine]) -> AsyncGenerator[list[int]]:
 
     try:
         async with open_tasks() as tasks:
-            for index, machine in enumerate(machines):
+            for index, machine in asked:
                 tasks.start_soon(freeze, index, machine)
         yield frozen
     finally:
         # Also those that did not answer in time: they may have frozen since.
         async with open_tasks() as tasks:
-            for machine in machines:
+            for _, machine in asked:
                 tasks.start_soon(thaw, machine)
