@@ -38,9 +38,6 @@ _CONFIGURING = "its addresses, routes, files and `run` commands, or cloud-init, 
 DIAGNOSIS = 0.2
 """Seconds that a machine gets to show a sign of life once something of it is late."""
 
-END_OF_MACHINE = 2.0
-"""Seconds after the end of an agent in which its machine may end, and so be the reason."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
@@ -170,7 +167,7 @@ class Node:
                 return await agent.execute(argv, stdin=stdin, environment=environment)
             return await execute_telling(agent, argv, output, stdin=stdin, environment=environment)
         except AgentInterruptedError as error:
-            raise await _explain_interruption(machine, error) from None
+            raise await machine.explain_interruption(error) from None
 
     def open_file(
         self, path: str, mode: Literal["r", "w", "a"]
@@ -393,10 +390,3 @@ class Node:
         self.state = state
         self.since = time.time()
         self._events.record("node", message, node=self.plan.name, state=state)
-
-
-async def _explain_interruption(machine: Machine, error: AgentInterruptedError) -> MachineError:
-    """Return what is behind the end of an agent: a moment later, its machine may have ended too."""
-    with trio.move_on_after(END_OF_MACHINE):
-        await machine.wait_exit()
-    return error if machine.exit is None else await machine.explain(error)

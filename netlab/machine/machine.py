@@ -22,7 +22,13 @@ from typing import Literal, final
 
 import trio
 
-from netlab.errors import LaunchError, MachineDiedError, MachineError, UnknownNameError
+from netlab.errors import (
+    AgentInterruptedError,
+    LaunchError,
+    MachineDiedError,
+    MachineError,
+    UnknownNameError,
+)
 from netlab.machine.agent import open_agent
 from netlab.machine.argv import Channels, argv, channels, nic_id
 from netlab.machine.boot import Boot
@@ -38,6 +44,10 @@ from netlab.scopes import open_background
 
 SHUTDOWN_GRACE = 10.0
 """Seconds that a guest gets to power off when it is asked to."""
+
+
+END_OF_MACHINE = 2.0
+"""Seconds after the end of an agent in which its machine may end, and so be the reason."""
 
 
 @final
@@ -104,6 +114,12 @@ class Machine:
     async def explain(self, error: MachineError) -> MachineError:
         """Return what is behind an error that a connection's end has caused."""
         return await self._life.explain(error)
+
+    async def explain_interruption(self, error: AgentInterruptedError) -> MachineError:
+        """Return what is behind the end of an agent: the machine may end a moment later, too."""
+        with trio.move_on_after(END_OF_MACHINE):
+            await self.wait_exit()
+        return error if self.exit is None else await self.explain(error)
 
     def status_reason(self) -> str:
         """Say in one line how it is, or what it is waiting for; empty when it is ready."""

@@ -182,6 +182,11 @@ async def test_a_condition_holds_and_breaks() -> None:
             await portal.run(lambda: script(portal))
 
 
+async def wait_broken(portal: Portal) -> None:
+    while not portal._broken:
+        await trio.lowlevel.checkpoint()
+
+
 async def test_a_condition_that_breaks_is_told_at_the_end_of_a_block_without_verbs() -> None:
     raised = threading.Event()
 
@@ -200,8 +205,8 @@ async def test_a_condition_that_breaks_is_told_at_the_end_of_a_block_without_ver
             with condition:
                 fine.clear()
                 raised.wait(10)
-                # So that Trio's thread has seen it.
-                time.sleep(0.5)
+                # It is told at the end when Trio's thread has seen it.
+                trio.from_thread.run(wait_broken, portal, trio_token=portal._token)
 
         with pytest.raises(ConditionError, match=r"^it raises nothing: .*'gone'"):
             break_it()
