@@ -88,15 +88,20 @@ def is_silent(descriptor: int, seconds: float = 0.0) -> bool:
     return not select.select([descriptor], [], [], seconds)[0]
 
 
+SPACES = ("pid", "mnt", "net")
+
+
 class Namespace:
-    """A sandbox's PID namespace, watched from outside."""
+    """A sandbox's namespaces, watched from outside."""
 
     def __init__(self, pid: int) -> None:
         # PID 1, and unshare, which waits for it.
         self._held = [os.pidfd_open(pid), os.pidfd_open(parent(pid))]
-        self._name = Path(f"/proc/{pid}/ns/pid").readlink()
-        self._mounts = Path(f"/proc/{pid}/ns/mnt").readlink()
-        self._links = Path(f"/proc/{pid}/ns/net").readlink()
+        spaces = [Path(f"/proc/{pid}/ns/{kind}") for kind in SPACES]
+        # Held open, for the kernel gives the number of a namespace that is gone to the next one:
+        # that of a sandbox of another test, at the same time.
+        self._spaces = [os.open(space, os.O_RDONLY) for space in spaces]
+        self._names = {space.readlink() for space in spaces}
 
     def processes(self) -> list[str]:
         """Return the processes in any of its namespaces: unshare, PID 1 and what that started."""
@@ -104,8 +109,7 @@ class Namespace:
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
                 with suppress(OSError):
-                    spaces = {(folder / "ns" / kind).readlink() for kind in ("pid", "mnt", "net")}
-                    if spaces & {self._name, self._mounts, self._links}:
+                    if self._names & {(folder / "ns" / kind).readlink() for kind in SPACES}:
                         found.append((folder / "cmdline").read_text())
         return found
 
@@ -117,7 +121,7 @@ class Namespace:
         assert self.processes() == []
 
     def close(self) -> None:
-        for held in self._held:
+        for held in (*self._held, *self._spaces):
             os.close(held)
 
 
