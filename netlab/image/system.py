@@ -27,6 +27,8 @@ class SystemRecipe:
         removed: Files that packages make and that no two machines may share.
         size: MiB of the root file system. What is not written takes no place.
         append: The kernel's command line, but for the root file system.
+        handed: What the command line has besides when QEMU hands the kernel over, and no loader:
+            machines elsewhere start by the loader.
     """
 
     name: str
@@ -38,6 +40,7 @@ class SystemRecipe:
     removed: tuple[str, ...]
     size: int
     append: str
+    handed: str
 
     def digest(self) -> str:
         """Return a SHA-256 over everything in the recipe and over the code's version."""
@@ -130,4 +133,6 @@ DEBIAN = SystemRecipe(
     ),
     size=4096,
     append="console=ttyS0 quiet",
+    # Each saves work that emulation makes dear (scripts/bench-image --image debian).
+    handed="norandmaps noreplace-smp cryptomgr.notests init_on_alloc=0",
 )
