@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from netlab.plan.catalogue import MAXIMUM_INTERFACES
+from netlab.plan.images import name_of
 from netlab.plan.inventory import PlannedNode
-from netlab.plan.settings import NodeSettings, facts_of
+from netlab.plan.settings import NodeSettings
 from netlab.topology.source import Mistakes, quote
 
 _KIB = 1024
@@ -26,7 +27,7 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
     if network and interfaces == 0:
         message = f"{node.name} has no interface to boot from"
         mistakes.add(node.settings.places["boot"], message, "give it a link or a vlan")
-    facts = facts_of(node.settings.image)
+    facts = node.settings.facts
     # Rounded up: a MiB is the unit that QEMU is given.
     minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
     extras = _extras(node.settings)
@@ -39,7 +40,7 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
         what = " and ".join([count] * bool(interfaces) + list(extras))
         with_them = f" with {what}" if what else ""
         image = node.settings.image
-        whose = "a machine" if image is None else f"the image {quote(image)}"
+        whose = "a machine" if image is None else f"the image {quote(name_of(image))}"
         message = f"{memory} MiB of memory, and {whose} needs"
         mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")
     return memory
@@ -47,7 +48,7 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
 
 def _extras(settings: NodeSettings) -> dict[str, int]:
     """Return what takes memory beside interfaces, in MiB, by what it is called."""
-    facts = facts_of(settings.image)
+    facts = settings.facts
     extras: dict[str, int] = {}
     if settings.display != "none":
         extras["a display"] = facts.display_memory

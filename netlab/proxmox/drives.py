@@ -21,6 +21,7 @@ from netlab.lab.access import NodeAccess
 from netlab.machine.boot import TMPFS_ROOT, VARIABLES
 from netlab.machine.cut import MachineCut
 from netlab.machine.hostfiles import find_files
+from netlab.plan.catalogue import stored_name
 from netlab.plan.model import DiskPlan, NodePlan, Plan
 from netlab.process import run
 from netlab.proxmox.memory import (
@@ -177,7 +178,7 @@ async def _open_resting(
         await _flatten(Path(layer), "qcow2", raw)
         return await work.open_raw(raw)
     if disk.source == "image":
-        image = await work.store.ensure(node.image or "")
+        image = await work.store.ensure(stored_name(node.image or "", node.arch))
         if image.disk is None:
             raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
         await _flatten(image.disk, "qcow2", raw)
@@ -197,7 +198,7 @@ async def _open_resting(
 
 
 async def _memory_image(node: NodePlan, work: Work) -> Image:
-    image = await work.store.ensure(node.image or "")
+    image = await work.store.ensure(stored_name(node.image or "", node.arch))
     check_memory_image(node, image)
     return image
 
