@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -121,6 +122,7 @@ async def run(
     check: bool = True,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    stdout: int | None = None,
 ) -> Completed:
     """Run a program to its end; cancelled, it is ended and waited for.
 
@@ -132,23 +134,25 @@ async def run(
         check: Whether a status other than 0 is an error.
         cwd: Its working directory.
         environment: Additions to our environment.
+        stdout: Where its standard output goes; kept for the caller when None.
 
     Raises:
         MissingProgramError: It is not installed.
         ProgramError: It failed, and `check` is true.
     """
     command = (find_program(argv[0]), *argv[1:])
-    done = await trio.run_process(  # noqa: TID251
+    start = partial(
+        trio.run_process,  # noqa: TID251
         command,
         stdin=stdin,
-        capture_stdout=True,
         capture_stderr=True,
         check=False,
         cwd=cwd,
         env={**os.environ, **environment} if environment else None,
         start_new_session=True,
     )
-    completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+    done = await (start(capture_stdout=True) if stdout is None else start(stdout=stdout))
+    completed = Completed(tuple(argv), done.returncode, done.stdout or b"", done.stderr)
     if check and completed.status != 0:
         output = (completed.stderr or completed.stdout).decode(errors="replace")
         raise ProgramError(completed.argv, completed.status, output)

@@ -1,10 +1,10 @@
-"""Boot the micro image as it is, and without one of its choices at a time; print ratios.
+"""Boot an image as it is, and without one of its choices at a time; print ratios.
 
 The variants are booted in turns, one machine at a time, under TCG. What counts is the processor
 time of QEMU until the agent has answered: it hardly depends on what else the machine does. The
 figures in netlab/docs/images.md are from here.
 
-Usage: scripts/bench-image [--rounds 5] [--memory 256]
+Usage: scripts/bench-image [--image micro|debian] [--rounds 5] [--memory 256]
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from netlab.image import lz4
 from netlab.image.store import Image, open_store
+from netlab.image.system import DEBIAN
 from netlab.machine.argv import DISPLAYS
 from tests.image.guest import open_guest
 
@@ -40,8 +41,20 @@ class Variant:
     devices: tuple[str, ...] = ()
 
 
-def make_variants(image: Image, folder: Path) -> Iterator[Variant]:
-    """Yield what is compared."""
+def make_system_variants(image: Image, _: Path) -> Iterator[Variant]:
+    """Yield what is compared of an image on a disk."""
+    words = DEBIAN.handed.split()
+    for name, left_out in (
+        ("as it is", []),
+        *((f"without {word}", [word]) for word in words),
+        ("without all of them", words),
+    ):
+        append = " ".join(word for word in image.append.split() if word not in left_out)
+        yield Variant(name, replace(image, append=append))
+
+
+def make_micro_variants(image: Image, folder: Path) -> Iterator[Variant]:
+    """Yield what is compared of an image in memory."""
     yield Variant("as it is", image)
     packed = replace(image, kernel=image.packed_kernel)
     yield Variant("kernel as packaged (bzImage)", packed)
@@ -63,6 +76,9 @@ def make_variants(image: Image, folder: Path) -> Iterator[Variant]:
             yield Variant(f"without {word}", replace(image, append=" ".join(words)))
 
 
+VARIANTS = {"micro": make_micro_variants, "debian": make_system_variants}
+
+
 def measure(variant: Variant, memory: int) -> float:
     """Return the seconds of processor time to the agent's first answer."""
     with open_guest(variant.image, memory=memory, devices=variant.devices) as guest:
@@ -73,12 +89,13 @@ def measure(variant: Variant, memory: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image", choices=VARIANTS, default="micro")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=int, default=256, help="MiB; some variants need more")
     options = parser.parse_args()
-    image = trio.run(open_store().ensure, "micro")
+    image = trio.run(open_store().ensure, options.image)
     with tempfile.TemporaryDirectory() as folder:
-        variants = list(make_variants(image, Path(folder)))
+        variants = list(VARIANTS[options.image](image, Path(folder)))
         times: dict[str, list[float]] = {variant.name: [] for variant in variants}
         for _ in range(options.rounds):
             for variant in variants:

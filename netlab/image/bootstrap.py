@@ -105,7 +105,7 @@ async def bootstrap(
         name=recipe.name,
         digest=key,
         arch=recipe.arch,
-        append=append,
+        append=f"{append} {recipe.handed}",
         built=datetime.now(UTC).isoformat(timespec="seconds"),
         packages=packages,
         archives=(),

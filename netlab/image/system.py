@@ -33,6 +33,8 @@ class SystemRecipe:
         removed: Files that packages make and that no two machines may share.
         size: MiB of the root file system. What is not written takes no place.
         append: The kernel's command line, but for the root file system.
+        handed: What the command line has besides when QEMU hands the kernel over, and no loader:
+            machines elsewhere start by the loader.
         files: Files, folders and links that are there before anything of `run` is.
         run: Shell commands that are run in the system when all packages are installed.
         base: The image that it is made of; empty for one of netlab's.
@@ -48,6 +50,7 @@ class SystemRecipe:
     removed: tuple[str, ...]
     size: int
     append: str
+    handed: str
     files: tuple[Entry, ...] = ()
     run: tuple[str, ...] = ()
     base: str = ""
@@ -158,4 +161,6 @@ DEBIAN = SystemRecipe(
     ),
     size=4096,
     append="console=ttyS0 quiet",
+    # Each saves work that emulation makes dear (scripts/bench-image --image debian).
+    handed="norandmaps noreplace-smp cryptomgr.notests init_on_alloc=0",
 )

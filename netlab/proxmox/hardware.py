@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from netlab.proxmox.configuration import Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import EFI_SIZES, EfiType
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.identity import read_identity
+from netlab.proxmox.identity import TRUE, read_identity
 from netlab.proxmox.volumes import read_disks
 from netlab.topology.document import Value
 from netlab.topology.write import Reference
 
 EFI_DRIVE = "efidisk0"
+TPM_DRIVE = "tpmstate0"
 
 ARCHITECTURE = "x86_64"
 """The one whose machines go to Proxmox and come from there."""
@@ -44,6 +45,7 @@ def read_hardware(
         "arch": _arch(configuration, findings),
         "machine": _machine(configuration, findings),
         "firmware": _firmware(configuration, sizes, folder, findings),
+        **_tpm(configuration, findings),
         **read_identity(configuration, findings),
         "disk": disks[0] if disks else None,
         **({"disks": disks[1:]} if disks[1:] else {}),
@@ -102,6 +104,34 @@ def _firmware(
     if size < wanted:
         message = f"it has {size} bytes, and variables of its type have {wanted}"
         findings.refuse(entry, "", message, "its efitype is 4m or 2m")
-    if dict(parse_properties(entry.value)).get("pre-enrolled-keys") == "1":
-        findings.lose(entry, "pre-enrolled-keys", "the firmware of a lab has no Secure Boot")
-    return {"vars": Reference(f"{folder}/{EFI_DRIVE}.raw")}
+    secure = _is_secure(entry, configuration, findings)
+    keys: dict[str, Value] = {"secure_boot": "true"} if secure else {}
+    return {**keys, "vars": Reference(f"{folder}/{EFI_DRIVE}.raw")}
+
+
+def _is_secure(entry: Entry, configuration: Configuration, findings: Findings) -> bool:
+    """Return whether the variables were made with keys for Secure Boot and can have it here.
+
+    Its code is of the 4m build, and needs memory that only firmware can write to: q35's.
+    """
+    values = dict(parse_properties(entry.value))
+    if values.get("pre-enrolled-keys") not in TRUE:
+        return False
+    machine = _MACHINE.fullmatch(configuration.get("machine") or "pc")
+    if values.get("efitype") == "4m" and machine is not None and machine[1]:
+        return True
+    message = "there is Secure Boot in a lab for q35 with efitype=4m alone"
+    findings.lose(entry, "pre-enrolled-keys", message)
+    return False
+
+
+def _tpm(configuration: Configuration, findings: Findings) -> dict[str, Value]:
+    """Return a new TPM where there was one: what it kept is in a form of its own."""
+    if configuration.get(TPM_DRIVE) is None:
+        return {}
+    entry = find_entry(configuration, TPM_DRIVE, "")
+    if dict(parse_properties(entry.value)).get("version") != "v2.0":
+        findings.lose(entry, "version", "a TPM of a lab is a 2.0: it has none")
+        return {}
+    findings.lose(entry, "", "its TPM is a new one: nothing that the old one sealed opens")
+    return {"tpm": "true"}

@@ -16,7 +16,7 @@ from netlab.topology.document import Value
 TELLS = ("agent", "cpu", "smbios1", "vmgenid")
 """Settings that the keys of :func:`read_identity` tell."""
 
-_TRUE = {"1", "on", "yes", "true"}
+TRUE = {"1", "on", "yes", "true"}
 """Spellings that Proxmox takes for true (parse_boolean in PVE/JSONSchema.pm)."""
 
 _STRINGS = ("manufacturer", "product", "version", "serial", "sku", "family")
@@ -52,7 +52,7 @@ def _agent(configuration: Configuration, findings: Findings) -> dict[str, Value]
     isa = values.get("type") == "isa"
     if isa:
         findings.lose(entry, "type", "an agent on an ISA port is not reached in a lab")
-    enabled = values.get("enabled") in _TRUE and not isa
+    enabled = values.get("enabled") in TRUE and not isa
     return {"agent": "true" if enabled else "false", "configure": "false"}
 
 
@@ -79,7 +79,7 @@ def _cpu(configuration: Configuration, findings: Findings) -> dict[str, Value]:
 def _smbios(configuration: Configuration, findings: Findings) -> dict[str, Value]:
     entry = find_entry(configuration, "smbios1", "base64=0")
     properties = dict(parse_properties(entry.value))
-    encoded = properties.pop("base64", "0") in _TRUE
+    encoded = properties.pop("base64", "0") in TRUE
     keys: dict[str, Value] = {}
     strings: dict[str, Value] = {}
     for name, value in properties.items():

@@ -51,7 +51,7 @@ class Progress:
 
     Attributes:
         about: What is done now.
-        done: Bytes of the file that are sent; 0 for a step without one.
+        done: Bytes of the disk that are copied, or of the file that are sent; 0 for other steps.
         size: Bytes that it has; 0 likewise.
         left: Whether it says what could not be taken back: somebody has to do that by hand.
     """
@@ -223,9 +223,14 @@ class Push:
                 self._left.append(str(error))
 
     async def _bring(self, disk: DiskCalls, source: Source, vmid: int, folder: Path) -> None:
-        self._report(Progress(f"make a flat copy of {disk.drive} of {vmid}"))
+        about = f"make a flat copy of {disk.drive} of {vmid}"
+        self._report(Progress(about, 0, source.size))
         copy = folder / disk.name
-        async with open_flat(source, copy) as digest:
+
+        def tell(done: int) -> None:
+            self._report(Progress(about, done, source.size))
+
+        async with open_flat(source, copy, tell=tell) as digest:
             await self._call(with_file(disk.upload, str(copy), digest))
 
     async def _look(self, plan: PushPlan) -> tuple[tuple[str, ...], bool]:

@@ -179,8 +179,8 @@ def _new_machine(machine: Machine) -> NewMachine:
 def _source(drive: str, disk: DiskSource) -> Source:
     match disk:
         case HeldSource():
-            return Source(drive, disk.socket, "raw", disk.name)
+            return Source(drive, disk.socket, "raw", disk.size, disk.name)
         case FileSource():
-            return Source(drive, Path(disk.path), "raw")
+            return Source(drive, Path(disk.path), "raw", disk.size)
         case _:
             raise TypeError(f"{drive}: {disk} is no file and not offered over NBD")

@@ -39,12 +39,14 @@ class Source:
         drive: The drive that it becomes, such as ``scsi0``.
         path: The file; with an export the Unix socket where that is offered over NBD.
         format: What is in it.
+        size: Bytes of the disk.
         export: The export's name, or empty for a file.
     """
 
     drive: str
     path: Path
     format: Literal["raw", "qcow2"]
+    size: int
     export: str = ""
 
 

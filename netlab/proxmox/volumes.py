@@ -158,10 +158,19 @@ def find_lost(configuration: Configuration) -> Iterator[tuple[Entry, str]]:
         if not is_drive(entry.key):
             continue
         if values.get("media") == "cdrom":
-            yield entry, f"a node has no CD-ROM drive: {values.get('file', '')!r} is left out"
+            yield entry, _without(values.get("file", ""))
+        elif entry.key == "tpmstate0":
+            continue  # told where the TPM is
         elif entry.key not in mapped:
             yield entry, "the archive does not have its content"
-        elif entry.key == "tpmstate0":
-            yield entry, "a node has no TPM"
         elif entry.key == "efidisk0" and configuration.get("bios") != "ovmf":
             yield entry, "a machine that starts by BIOS has no use for it"
+
+
+def _without(file: str) -> str:
+    """Say what becomes of a CD-ROM drive: a backup has none of the discs."""
+    if file == "none":
+        return "an empty CD-ROM drive is left out"
+    if "cloudinit" in file:
+        return f"{file!r} is left out: Proxmox makes it anew; a node has cloud_init for it"
+    return f"{file!r} is left out: the archive does not have it; name a copy in the node's cdroms"

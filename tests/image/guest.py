@@ -93,6 +93,9 @@ def open_guest(
     words += ["-device", "virtio-rng-pci,rng=random"]
     words += ["-nic", "user,model=virtio-net-pci,restrict=on"]
     words += [word for device in devices for word in ("-device", device)]
+    if image.disk is not None:
+        drive = f"if=virtio,format=qcow2,snapshot=on,file={image.disk}"
+        words += ["-drive", drive]
     words += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
     return open_qemu([*words, "-append", image.append])
 

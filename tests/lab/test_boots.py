@@ -99,17 +99,17 @@ async def check_tmpfs(lab: Lab, folder: Path) -> None:
     assert await say(lab, "bios", "test -e /kept; echo $?") == "1"
 
 
-# The least memory that each may have: more would not show that it is enough.
+# The least memory that each may have: more would not show that it is enough. BIOS and kernel are
+# what every node of tests/testing/test_systems.py has.
 DEBIAN = """\
 name: systems
 defaults: {image: debian}
 nodes:
-  bios-kernel: {id: 1, memory: 257}
   bios-disk: {id: 2, memory: 257, boot: disk, disk: {bus: scsi, size: 6 GiB}}
   uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: nvme}}
   uefi-disk:
     {id: 4, memory: 341, firmware: {secure_boot: true}, boot: disk, disk: {bus: scsi, serial: root}}
-links: [{endpoints: ["bios-[kernel,disk]:lan", "uefi-[kernel,disk]:lan"], subnet: 10.1.0.0/24}]
+links: [{endpoints: ["bios-disk:lan", "uefi-[kernel,disk]:lan"], subnet: 10.1.0.0/24}]
 """
 
 # A variable of nobody's with the attributes NON_VOLATILE, BOOTSERVICE_ACCESS and RUNTIME_ACCESS
@@ -148,12 +148,14 @@ async def check_secure_boot(lab: Lab) -> None:
 
 
 async def check_variables(lab: Lab) -> None:
-    """What one node's firmware remembers stays while the node is off, and no other's does."""
-    assert await say(lab, "uefi-disk", WRITE) == ""
+    """What a node has written and its firmware remembers stays while it is off; no other has it."""
+    assert await say(lab, "uefi-disk", f"{WRITE}; echo kept >/root/kept") == ""
     await lab["uefi-disk"].shutdown()
     await lab["uefi-disk"].start()
     await lab["uefi-disk"].wait_ready()
     assert (await say(lab, "uefi-disk", f"cat {VARIABLE}")).endswith("kept")
+    assert await say(lab, "uefi-disk", "cat /root/kept") == "kept"
+    assert "1 received" in await say(lab, "uefi-kernel", "ping -c1 -W9 uefi-disk")
     assert "No such file" in await say(lab, "uefi-kernel", f"cat {VARIABLE}")
 
 

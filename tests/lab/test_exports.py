@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Generator
@@ -23,6 +24,7 @@ from netlab.errors import WaitError
 from netlab.lab.folders import lab_folders
 from netlab.lab.remote import open_remote
 from netlab.testing import LabDriver
+from netlab.testing.waiting import Seen, make_limit, poll
 from netlab.vma import open_archive
 from tests.lab.conftest import Home
 from tests.proxmox.conftest import serve
@@ -74,6 +76,8 @@ def test_an_export_leaves_nothing_whatever_becomes_of_it(
     check_interrupted(home, tmp_path / "dump")
     check_full(home, small)
     assert trio.run(list_leftovers) == before
+    check_killed(home, tmp_path / "killed")
+    trio.run(wait_for_the_lab, before, temporary)
     check_death(home, tmp_path / "dump")
     assert list(temporary.iterdir()) == []
 
@@ -96,6 +100,21 @@ async def list_leftovers() -> dict[str, object]:
                 written.stdout,
             )
     return found
+
+
+async def wait_for_the_lab(wanted: dict[str, object], temporary: Path) -> None:
+    """Wait until a lab whose export has gone has taken everything back.
+
+    What that had made of a guest's memory is left: nobody was there to remove it.
+    """
+
+    async def look() -> Seen[trio.Path]:
+        found, folders = await list_leftovers(), list(await trio.Path(temporary).iterdir())
+        if found == wanted and len(folders) == 1:
+            return Seen(value=folders[0])
+        return Seen(instead=f"{found} {folders}")
+
+    shutil.rmtree(await poll("the lab held something still", look, make_limit(WITHIN)))
 
 
 async def check_verb(folder: Path) -> None:
@@ -160,6 +179,16 @@ def check_interrupted(home: Home, folder: Path) -> None:
         _, said = process.communicate(timeout=WITHIN)
     assert (process.returncode, said) == (130, "netlab: interrupted\n")
     assert not folder.exists()
+
+
+def check_killed(home: Home, folder: Path) -> None:
+    """Nothing in the folder has the name of an archive: nobody restores a half of one."""
+    with started(home, folder, "other") as process:
+        process.kill()
+        process.wait(WITHIN)
+    left = [path.name for path in folder.iterdir()]
+    assert left
+    assert all(name.startswith(".") for name in left)
 
 
 def check_full(home: Home, folder: Path) -> None:

@@ -315,12 +315,43 @@ def test_what_no_node_can_be_is_a_mistake(text: str, said: str) -> None:
         make(archive(text))
 
 
+EFI = "bios: ovmf\nefidisk0: a1:v{}\n" + DISK + "#qmdump#map:efidisk0:drive-efidisk0:a1:raw:\n"
+
+
+@pytest.mark.parametrize(
+    ("machine", "properties", "secure"),
+    [
+        ("machine: pc-q35-9.2+pve1\n", ",efitype=4m,pre-enrolled-keys=1", True),
+        ("machine: q35\n", ",efitype=4m,pre-enrolled-keys=0", False),
+        ("machine: q35\n", ",efitype=4m", False),
+        ("machine: q35\n", ",efitype=2m,pre-enrolled-keys=1", None),
+        ("", ",efitype=4m,pre-enrolled-keys=1", None),
+    ],
+)
+def test_secure_boot_is_kept_where_a_lab_has_it(
+    machine: str, properties: str, secure: bool | None
+) -> None:
+    text = machine + EFI.format(properties)
+    assert node_of(text).firmware.secure_boot is (secure is True)
+    told = any("pre-enrolled-keys" in line for line in lost(text))
+    assert told is (secure is None)
+
+
+def test_a_tpm_is_a_new_one() -> None:
+    text = f"machine: q35\ntpmstate0: a1:v,version=v2.0\n{DISK}"
+    assert node_of(text).devices.tpm
+    assert not node_of(text.replace("v2.0", "v1.2")).devices.tpm
+
+
 @pytest.mark.parametrize(
     ("drive", "told"),
     [
-        ("ide2: a1:iso/x.iso,media=cdrom", "a node has no CD-ROM drive: 'a1:iso/x.iso'"),
+        ("ide2: a1:iso/x.iso,media=cdrom", "'a1:iso/x.iso' is left out: the archive does not have"),
+        ("ide2: none,media=cdrom", "an empty CD-ROM drive"),
+        ("ide2: a1:vm-1-cloudinit,media=cdrom", "Proxmox makes it anew"),
         ("efidisk0: a1:v,efitype=4m", "starts by BIOS has no use for it"),
-        ("tpmstate0: a1:v", "a node has no TPM"),
+        ("tpmstate0: a1:v", "a TPM of a lab is a 2.0: it has none"),
+        ("tpmstate0: a1:v,version=v2.0", "is a new one: nothing that the old one sealed opens"),
     ],
 )
 def test_drives_that_are_no_disk_of_a_node_are_told_and_not_extracted(

@@ -80,6 +80,10 @@ def flat_copies(folder: Path) -> list[Path]:
     return list(folder.glob("netlab-*"))
 
 
+SIZE, VARIABLES = 1 << 20, 540_672
+"""Bytes of what is pushed."""
+
+
 def damaged(_: Path) -> str:
     return "f" * 64
 
@@ -92,10 +96,13 @@ def image(*arguments: str) -> None:
 def sources(tmp_path: Path) -> tuple[Source, ...]:
     """A disk that is an overlay over another, and variables of a firmware."""
     base, overlay, variables = (tmp_path / name for name in ("base", "over,lay", "variables"))
-    base.write_bytes(b"content of the disk".ljust(1 << 20, b"\0"))
+    base.write_bytes(b"content of the disk".ljust(SIZE, b"\0"))
     image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(overlay))
-    variables.write_bytes(b"v" * 540_672)
-    return Source("scsi0", overlay, "qcow2"), Source("efidisk0", variables, "raw")
+    variables.write_bytes(b"v" * VARIABLES)
+    return (
+        Source("scsi0", overlay, "qcow2", SIZE),
+        Source("efidisk0", variables, "raw", VARIABLES),
+    )
 
 
 @pytest.fixture
@@ -148,7 +155,9 @@ async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
     flat.write_bytes(inside.contents["netlab-9001-scsi0.qcow2"])
     image("convert", "-f", "qcow2", "-O", "raw", str(flat), str(tmp_path / "raw"))
     assert (tmp_path / "raw").read_bytes() == (tmp_path / "base").read_bytes()
-    assert any(one.about == "upload scsi0 of 9001" and 0 < one.done == one.size for one in seen)
+    for about in ("make a flat copy of scsi0 of 9001", "upload scsi0 of 9001"):
+        assert any(one.about == about and 0 < one.done == one.size for one in seen)
+    assert all(0 <= one.done <= one.size for one in seen)
 
 
 async def test_the_calls_are_those_of_the_dry_run_in_its_order(
@@ -439,7 +448,7 @@ def test_everything_that_is_wrong_with_a_push_is_told_at_once() -> None:
         import_storage="a/b",
         networks=(VirtualNetwork("much-too-long", ""),),
     )
-    sources = (Source("scsi1", Path("x"), "raw"),)
+    sources = (Source("scsi1", Path("x"), "raw", 1),)
     untagged = make_configuration([
         (entry.key, entry.value) for entry in CONFIGURATION.entries if entry.key != "tags"
     ])
