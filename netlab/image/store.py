@@ -186,7 +186,12 @@ class Store:
             return 0
         with self._take_lock() as lock:
             self._objects.clear_leftovers()
-            for name in stale:
+            damaged = [
+                name
+                for name, ref in self._objects.refs().items()
+                if self._objects.read(ref.digest) is None
+            ]
+            for name in (*stale, *damaged):
                 self._drop_unused(name)
             self._objects.forget_previous()
             apt = Apt(folder=self.folder / "apt", lock=lock)

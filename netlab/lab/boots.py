@@ -17,6 +17,7 @@ from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.seed import make_seed
 from netlab.plan.catalogue import IMAGES, stored_name
 from netlab.plan.images import name_of
+from netlab.plan.machines import least_memory
 from netlab.plan.model import NodePlan, Plan
 
 
@@ -87,9 +88,7 @@ def _check_memory(node: NodePlan, image: Image | None) -> None:
     """
     if image is None or not image.memory:
         return
-    facts = IMAGES[image.base]
-    minimum = facts.minimum_memory - -(len(node.interfaces) * facts.interface_memory) // 1024
-    needed = minimum + image.memory
+    needed = least_memory(IMAGES[image.base], node) + image.memory
     if node.memory < needed:
         raise InputError(
             f"{node.name}: {node.memory} MiB of memory, and the image {name_of(image.name)}"

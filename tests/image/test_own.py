@@ -342,6 +342,9 @@ async def test_pruning_removes_what_nobody_needs_and_no_more(
     there = [image.kernel.exists() for image in (first, second, gone, kept)]
     assert there == [False, True, False, True]
     assert store.get("micro") == second
+    kept.initrd.unlink()
+    store.prune()
+    assert [path.stem for path in (store.folder / "refs").iterdir()] == ["micro"]
 
 
 @pytest.mark.usefixtures("micro")
