@@ -64,55 +64,50 @@ class Variant:
         return "-".join([*([Path(self.file).stem] if self.file else []), *shown]) or "default"
 
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--netlab-topology": {"metavar": "FILE", "help": "the topology of tests that name none"},
+    "--netlab-set": {
+        "metavar": "NAME=VALUE",
+        "action": "append",
+        "default": [],
+        "help": "a variable of every topology; may be given several times",
+    },
+    "--netlab-attach": {
+        "metavar": "LAB",
+        "help": "run the tests on this lab, which is up, and leave it as they leave it",
+    },
+    "--netlab-keep": {
+        "action": "store_true",
+        "help": "leave the lab of a test that fails running, and say how to enter it",
+    },
+    "--netlab-artifacts": {
+        "metavar": "DIR",
+        "help": "where the evidence of failed tests goes, a folder each; pytest's temporary folder "
+        "otherwise",
+    },
+    "--netlab-evidence": {
+        "choices": ("failed", "always"),
+        "default": "failed",
+        "help": "whose evidence is kept: that of tests that fail (the default), or of all",
+    },
+    "--netlab-timeout": {
+        "metavar": "SECONDS",
+        "type": float,
+        "default": TIMEOUT,
+        "help": f"how long a verb waits that does not say so itself (default: {TIMEOUT:g})",
+    },
+    "--netlab-accel": {
+        "choices": ("auto", "kvm", "tcg"),
+        "help": "the accelerator, whatever topologies say",
+    },
+}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("netlab", "labs of virtual machines")
-    group.addoption(
-        "--netlab-topology",
-        metavar="FILE",
-        help="the topology of tests that name none",
-    )
-    group.addoption(
-        "--netlab-set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a variable of every topology; may be given several times",
-    )
-    group.addoption(
-        "--netlab-attach",
-        metavar="LAB",
-        help="run the tests on this lab, which is up, and leave it as they leave it",
-    )
-    group.addoption(
-        "--netlab-keep",
-        action="store_true",
-        help="leave the lab of a test that fails running, and say how to enter it",
-    )
-    group.addoption(
-        "--netlab-artifacts",
-        metavar="DIR",
-        help="where the evidence of failed tests goes, a folder each; pytest's temporary folder "
-        "otherwise",
-    )
-    group.addoption(
-        "--netlab-evidence",
-        choices=("failed", "always"),
-        default="failed",
-        help="whose evidence is kept: that of tests that fail (the default), or of all",
-    )
-    group.addoption(
-        "--netlab-timeout",
-        metavar="SECONDS",
-        type=float,
-        default=TIMEOUT,
-        help=f"how long a verb waits that does not say so itself (default: {TIMEOUT:g})",
-    )
-    group.addoption(
-        "--netlab-accel",
-        choices=("auto", "kvm", "tcg"),
-        help="the accelerator, whatever topologies say",
-    )
+    for name, words in _OPTIONS.items():
+        group.addoption(name, **words)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The whole job as a real user without any privilege."""
+"""The whole job as a real user without any privilege, and in a container without any."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ import site
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,29 @@ pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("tun")]
 
 USER = 64321
 """A uid that nobody has."""
+
+CONTAINER = """\
+set -eu
+mkdir "$HOME/dev" "$HOME/dump"
+for each in full null random urandom zero; do
+    touch "$HOME/dev/$each"
+    mount --bind "/dev/$each" "$HOME/dev/$each"
+done
+mount --rbind "$HOME/dev" /dev
+mount -t tmpfs none "$HOME/dump"
+echo 0 >/proc/sys/user/max_user_namespaces
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all sh -euc "$0" sh "$@"
+"""
+"""What a container without privileges has: few devices, no capability, no namespaces to make."""
+
+EXPORT = """\
+grep -q 'CapEff:[^1-9a-f]*$' /proc/self/status
+if unshare --user true 2>/dev/null; then exit 101; fi
+if [ -e /dev/kvm ] || [ -e /dev/net ]; then exit 102; fi
+"$@" export --image "$TOPOLOGY#a" -o "$HOME/dump" --vmid 123 --compress zstd:1
+"$@" vma verify "$HOME"/dump/vzdump-qemu-123-*.vma.zst
+"$@" vma config "$HOME"/dump/vzdump-qemu-123-*.vma.zst
+"""
 
 
 @contextmanager
@@ -80,10 +103,14 @@ def test_a_user_without_privileges_has_a_lab(pair: Path) -> None:
         shutil.copy(pair, topology)
         topology.chmod(0o644)
 
-        def run(*words: str) -> subprocess.CompletedProcess[str]:
+        netlab_here = (python, "-m", "netlab.cli.main")
+
+        def run(
+            *words: str, program: Sequence[str] = netlab_here
+        ) -> subprocess.CompletedProcess[str]:
             done = subprocess.run(
-                [python, "-m", "netlab.cli.main", *words],
-                env=environment,
+                [*program, *words],
+                env={**environment, "TOPOLOGY": str(topology)},
                 cwd="/",
                 user=USER,
                 group=USER,
@@ -105,3 +132,8 @@ def test_a_user_without_privileges_has_a_lab(pair: Path) -> None:
         assert run("exec", "a", "--", "hostname").stdout == "a\n"
         run("down", "-y")
         assert list_processes(marker) == set()
+
+        container = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", CONTAINER)
+        exported = run(*netlab_here, program=(*container, EXPORT))
+        assert "name: a\n" in exported.stdout
+        assert "scsi0: " in exported.stdout

@@ -101,7 +101,7 @@ async def test_a_node_boots_from_what_the_archive_has(tmp_path: Path, store: Arc
     # Cut to the variables: their firmware would not take more.
     assert [read(path) for path in (disk.file, node.firmware.vars)] == [SYSTEM, VARIABLES]
     assert [str(mistake) for mistake in imported.left_out] == [
-        "qemu-server.conf:8:1: tpmstate0: a node has no TPM",
+        "qemu-server.conf:8:1: tpmstate0.version: a TPM of a lab is a 2.0: it has none",
         "qemu-server.fw: is left out",
     ]
     folder = Path(disk.file or "").parent
