@@ -30,7 +30,8 @@ class SystemRecipe:
         packages: What is installed beside the essential packages and what these need.
         left_out: Patterns of paths that no package gets to write, as dpkg takes them.
         entries: Links and text files of the image's own. They win over everything else.
-        removed: Files that packages make and that no two machines may share.
+        removed: Files that packages make and that no two machines may share, and what the build
+            has of this host.
         size: MiB of the root file system. What is not written takes no place.
         append: The kernel's command line, but for the root file system.
         handed: What the command line has besides when QEMU hands the kernel over, and no loader:
@@ -153,6 +154,7 @@ DEBIAN = SystemRecipe(
         _without("e2scrub_reap.service"),
     ),
     removed=(
+        "etc/resolv.conf",
         "etc/ssh/ssh_host_*",
         "var/lib/dbus/machine-id",
         "var/lib/systemd/random-seed",
