@@ -176,6 +176,7 @@ MICRO = Recipe(
         "sit",
         "tun",
         "veth",
+        "virtiofs",
         "vrf",
         "vxlan",
         "wireguard",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -13,6 +14,7 @@ from netlab.image.store import Image, Progress, Store
 from netlab.lab.events import EventLog
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.seed import make_seed
+from netlab.machine.shares import choose_shares, find_virtiofsd
 from netlab.plan.catalogue import stored_name
 from netlab.plan.model import NodePlan, Plan
 
@@ -48,8 +50,10 @@ async def open_boots(
             stack.callback(path.unlink, missing_ok=True)
             await trio.to_thread.run_sync(write_netboot, images[name], path)
 
+        virtiofsd = find_virtiofsd()
+
         def boot(node: NodePlan) -> Boot:
-            return choose_boot(
+            found = choose_boot(
                 node,
                 _files(images.get(_stored(node))),
                 own=lambda name: str(folder.absolute() / "nodes" / node.name / name),
@@ -57,8 +61,13 @@ async def open_boots(
                 netboot=lambda name: str(paths[name].absolute()),
                 seed=make_seed(node, plan.hosts),
             )
+            return replace(found, shares=choose_shares(node, virtiofsd))
 
-        yield {node.name: boot(node) for node in plan.nodes}
+        boots = {node.name: boot(node) for node in plan.nodes}
+        for name, found in boots.items():
+            for share in found.shares:
+                events.record("node", f"{share.target} comes by {share.driver}", node=name)
+        yield boots
 
 
 async def ensure_images(names: Iterable[str], store: Store, events: EventLog) -> dict[str, Image]:
