@@ -111,7 +111,7 @@ def test_a_guest_mounts_each_share_by_its_tag_and_says_which_it_cannot(tmp_path:
     done = run(mount_script((chosen, second)), programs)
     assert done.stdout.splitlines() == [
         f"<-t><virtiofs><-o><ro><share0><{odd}>",
-        f"<-t><9p><-o><rw,trans=virtio,version=9p2000.L,msize=524288><s.1><{odd}/9>",
+        f"<-t><9p><-o><rw,trans=virtio,version=9p2000.L,msize=512000><s.1><{odd}/9>",
     ]
     assert (done.returncode, done.stderr) == (1, f"not mounted: {odd}/9\n")
     assert Path(odd, "9").is_dir()
