@@ -153,6 +153,8 @@ def _command(program: str) -> tuple[str, ...]:
     return (
         program,
         f"--fd={FIRST_DESCRIPTOR}",
+        # It has as many as there can be, and would ask for more.
+        "--rlimit-nofile=0",
         *(word for option in options for word in ("-o", option)),
     )
 

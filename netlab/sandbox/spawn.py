@@ -95,9 +95,11 @@ def _lift(descriptors: Mapping[int, int], opened: list[int]) -> dict[int, int]:
 
 
 def _prepare(limit: int, enclosure: Enclosure | None) -> None:
-    set_descriptor_limit(limit)
-    if enclosure is not None:
-        seclude(enclosure.path, enclosure.at, writable=enclosure.writable)
+    if enclosure is None:
+        set_descriptor_limit(limit)
+        return
+    # Its limit stays ours, the highest there is: each file that a guest knows is one it has open.
+    seclude(enclosure.path, enclosure.at, writable=enclosure.writable)
 
 
 def _become(

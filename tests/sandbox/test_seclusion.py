@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ async def test_it_reaches_no_network_and_makes_no_device(tmp_path: Path) -> None
     _, said = await run(folder, script)
     assert said[0].strip() == "lo"
     assert not {"reached", "made"} & set(said)
+
+
+async def test_it_may_have_as_many_files_open_as_the_host_lets_anybody(tmp_path: Path) -> None:
+    folder = ServedFolder(path=str(tmp_path), at=AT, writable=False)
+    _, said = await run(folder, "ulimit -Sn; ulimit -Hn")
+    assert said == [str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])] * 2
 
 
 async def test_a_folder_that_cannot_be_served_is_named_with_the_reason(tmp_path: Path) -> None:
