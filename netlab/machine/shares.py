@@ -1,7 +1,8 @@
 """Folders of the host's for a guest: by a virtiofsd for each, or by QEMU itself over 9p.
 
 Facts: virtiofsd(1), of QEMU up to 7.2 and of its successor in Rust, which takes the same options in
-the older form; QEMU's docs/interop/vhost-user.json, by which a distribution says where its own is.
+the older form (both tried, 1.13.2 of the latter); QEMU's docs/interop/vhost-user.json, by which a
+distribution says where its own is.
 It confines itself to the folder by chroot(2), beneath what the sandbox has confined it to already.
 """
 
