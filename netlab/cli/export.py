@@ -115,8 +115,8 @@ _Image = Annotated[
     str | None,
     typer.Option(
         metavar="WHAT",
-        help="Instead of a lab that is up: IMAGE, FILE.qcow2, FILE.raw, TOPOLOGY#NODE[,NODE...],"
-        " or with --lab TOPOLOGY.",
+        help="Instead of a lab that is up: IMAGE, RECIPE, FILE.qcow2, FILE.raw,"
+        " TOPOLOGY#NODE[,NODE...], or with --lab TOPOLOGY.",
         autocompletion=complete_files,
     ),
 ]
@@ -200,6 +200,7 @@ _Start = Annotated[
         ("netlab export ring --lab -o dump", "all nodes, a manifest and the networks' recipe"),
         ("netlab export ring r1 -o dump --map lan=vnet7", "the segment lan becomes vnet7"),
         ("netlab export --image debian -o dump", "an image; nothing is started"),
+        ("netlab export --image web.image.yaml -o dump", "an own image, by its recipe"),
         ("netlab export --image ring.yaml#r1 -o dump", "a node of a topology; nothing is started"),
         ("netlab export --image disk.qcow2 -o dump", "a disk, as it is"),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from netlab.plan.files import anchor
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
 from netlab.topology.load import load, loads
+from netlab.topology.recipe import Recipe, is_recipe
+from netlab.topology.recipe_file import load_recipe
 
 _DISKS = {".qcow2", ".raw", ".img"}
 _TOPOLOGIES = {".yaml", ".yml"}
@@ -67,16 +69,19 @@ def find_nodes(selection: Selection) -> RunningNodes | PlannedNodes:
 
 def _find_planned(what: str, *, whole: bool) -> PlannedNodes:
     file, _, names = what.partition("#")
-    if Path(file).suffix in _TOPOLOGIES:
+    recipe = is_recipe(what)
+    if Path(file).suffix in _TOPOLOGIES and not recipe:
         return _find_in_topology(file, names, whole=whole)
     if whole:
         raise UsageError("--lab is all nodes of a lab", hint="--image TOPOLOGY --lab")
+    if recipe:
+        return _find_own(what)
     if what in IMAGES:
         return PlannedNodes(_lone_plan(what, {"image": what}), (what,))
     if Path(what).suffix in _DISKS:
         return _find_disk(Path(what).absolute())
     raise UsageError(
-        f"--image {what!r} is neither an image ({', '.join(IMAGES)}), nor a disk"
+        f"--image {what!r} is neither an image ({', '.join(IMAGES)}, or a recipe), nor a disk"
         f" ({', '.join(sorted(_DISKS))}), nor TOPOLOGY#NODE"
     )
 
@@ -100,7 +105,16 @@ def _find_disk(path: Path) -> PlannedNodes:
     return PlannedNodes(_lone_plan(path.stem, {**machine, "disk": disk}), (path.stem,))
 
 
-def _lone_plan(name: str, settings: dict[str, object]) -> Plan:
+def _find_own(file: str) -> PlannedNodes:
+    """Return a node of an own image, named after that."""
+    recipe = load_recipe(file)
+    plan = _lone_plan(recipe.name, {"image": file}, {file: recipe})
+    return PlannedNodes(anchor(plan, str(Path.cwd())), (recipe.name,))
+
+
+def _lone_plan(
+    name: str, settings: dict[str, object], recipes: Mapping[str, Recipe] | None = None
+) -> Plan:
     """Return the plan of one node on no network."""
     topology = {"name": "export", "nodes": {name: {"id": 1, **settings}}}
-    return resolve(loads(json.dumps(topology), name="--image"))
+    return resolve(loads(json.dumps(topology), name="--image").with_recipes(recipes or {}))

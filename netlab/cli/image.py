@@ -1,4 +1,4 @@
-"""`netlab image`: build, list, show and remove images."""
+"""`netlab image`: build, list, show and remove images, those of netlab and own ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import typer
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.options import Format, FormatOption, YesOption
 from netlab.cli.output import say, write_json, write_table
-from netlab.errors import UsageError
+from netlab.errors import TopologyError, UsageError
 
 if TYPE_CHECKING:
-    from netlab.image.store import Image, Progress
+    from netlab.image.store import Image, Progress, Store
+    from netlab.plan.model import ImagePlan
 
-app = make_app("Build, list, show and remove images: kernel and initial RAM disk of a guest.")
+app = make_app("Build, list, show and remove images: what guests boot from.")
 
 _MIB = 1 << 20
 
@@ -30,7 +31,17 @@ def _complete_image(incomplete: str) -> list[str]:
 
 
 ImageArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="The image's name.", autocompletion=_complete_image)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The image's name, or the recipe of an own one.",
+        autocompletion=_complete_image,
+    ),
+]
+
+_ArchOption = Annotated[
+    str | None,
+    typer.Option("--arch", metavar="ARCH", help="For which architecture, such as aarch64."),
 ]
 
 
@@ -40,13 +51,19 @@ ImageArgument = Annotated[
         ("netlab image build", "the micro image, if it is not there"),
         ("netlab image build micro-aarch64", "the same for another architecture"),
         ("netlab image build micro --rebuild", "again, with today's packages"),
+        ("netlab image build web.image.yaml", "an own image, by its recipe"),
     ),
     codes=(0, 2, 3, 4, 130),
 )
 def build(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="Which image: micro, micro-aarch64 or debian.")
+        str,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Which image: micro, debian, or a recipe, NAME.image.yaml.",
+        ),
     ] = "micro",
+    arch: _ArchOption = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Although it is there: with refreshed packages.")
     ] = False,
@@ -55,12 +72,10 @@ def build(
     """Build an image from distribution packages, without root; at once when it is there."""
     import trio
 
-    from netlab.image.store import open_store
-
-    store = open_store()
+    store, stored = find_image(name, arch)
 
     async def ensure() -> Image:
-        return await store.ensure(name, rebuild=rebuild, progress=_tell)
+        return await store.ensure(stored, rebuild=rebuild, progress=_tell)
 
     image = trio.run(ensure)
     if output is Format.json:
@@ -105,11 +120,12 @@ def list_images(output: FormatOption = Format.table) -> None:
     ),
     codes=(0, 2, 4),
 )
-def show(name: ImageArgument, output: FormatOption = Format.table) -> None:
+def show(
+    name: ImageArgument, arch: _ArchOption = None, output: FormatOption = Format.table
+) -> None:
     """Show one image: where its files are and which packages it is made of."""
-    from netlab.image.store import open_store
-
-    record = describe(open_store().get(name))
+    store, stored = find_image(name, arch)
+    record = describe(store.get(stored))
     if output is Format.json:
         write_json(record)
         return
@@ -126,28 +142,107 @@ def show(name: ImageArgument, output: FormatOption = Format.table) -> None:
     examples=(
         ("netlab image rm micro", "asks first"),
         ("netlab image rm micro --yes", "does not ask"),
+        ("netlab image rm web.image.yaml", "what this recipe says now"),
     ),
     codes=(0, 2, 4),
 )
-def remove(name: ImageArgument, yes: YesOption = False) -> None:
-    """Remove an image; machines that run from it go on, but cannot be started again."""
+def remove(name: ImageArgument, arch: _ArchOption = None, yes: YesOption = False) -> None:
+    """Remove an image; labs that are up keep it until they go."""
+    store, stored = find_image(name, arch)
+    image = store.get(stored)
+    if not yes:
+        size = f"{image.size / _MIB:.1f} MiB"
+        _confirm(f"image rm would remove {image.name}", f"Remove {image.name} ({size})?")
+    store.remove(image.name)
+    say(f"{image.name}: removed")
+
+
+@add_verb(
+    app,
+    examples=(
+        ("netlab image prune", "asks first"),
+        ("netlab image prune --yes", "does not ask"),
+    ),
+    codes=(0, 2, 4),
+)
+def prune(yes: YesOption = False) -> None:
+    """Remove what nobody needs any more.
+
+    That is: images whose recipes are not there any more or say something else now, what images
+    were before their last build, downloaded disks and packages. What labs that are up were started
+    from stays, and what disks that stay are layers over.
+    """
     from netlab.image.store import open_store
+    from netlab.machine.kept import kept_folder, list_kept
 
     store = open_store()
-    image = store.get(name)
+    stale = [image.name for image in store.list() if image.recipe and not _is_current(image)]
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError(f"image rm would remove {name}", hint="--yes says that you mean it")
-        typer.confirm(f"Remove {name} ({image.size / _MIB:.1f} MiB)?", abort=True, err=True)
-    store.remove(name)
-    say(f"{name}: removed")
+        what = "".join(f"{name}, " for name in stale)
+        what += "what images were before, and downloads"
+        _confirm(f"image prune would remove {what}", f"Remove {what}?")
+    kept = [Path(disk.base) for disk in list_kept(kept_folder()) if disk.base is not None]
+    freed = store.prune(stale, kept)
+    for name in stale:
+        say(f"{name}: removed")
+    say(f"{freed / _MIB:.1f} MiB freed")
+
+
+def _confirm(refusal: str, question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(refusal, hint="--yes says that you mean it")
+    typer.confirm(question, abort=True, err=True)
+
+
+def find_image(name: str, arch: str | None = None) -> tuple[Store, str]:
+    """Return the store with an image's recipe, and the image's name there.
+
+    Args:
+        name: The image's name, or the file of its recipe.
+        arch: Its architecture; the usual one when None.
+
+    Raises:
+        TopologyError: All that is wrong with the recipe.
+        UsageError: There is no such image for the architecture.
+    """
+    from netlab.image.store import open_store
+    from netlab.plan.catalogue import IMAGES, USUAL_ARCH, stored_name
+    from netlab.topology.recipe import is_recipe
+
+    store, base = open_store(), name
+    if is_recipe(name):
+        plan = _plan_recipe(Path(name))
+        store, name, base = store.with_images((plan,)), plan.name, plan.base
+    facts = IMAGES.get(base)
+    if arch is not None and facts is not None and arch not in facts.architectures:
+        known = " and ".join(facts.architectures)
+        raise UsageError(f"{name} is for {known}, not {arch!r}")
+    return store, stored_name(name, arch or USUAL_ARCH)
+
+
+def _plan_recipe(path: Path) -> ImagePlan:
+    from netlab.plan.files import anchor_image
+    from netlab.plan.images import plan_image
+    from netlab.topology.recipe_file import load_recipe
+
+    return anchor_image(plan_image(load_recipe(path), str(path)), str(Path.cwd()))
+
+
+def _is_current(image: Image) -> bool:
+    """Whether an image is what its recipe says now."""
+    from netlab.plan.catalogue import stored_name
+
+    try:
+        return stored_name(_plan_recipe(Path(image.recipe)).name, image.arch) == image.name
+    except TopologyError:
+        return False
 
 
 def describe(image: Image) -> dict[str, Any]:
     """Return an image as JSON has it."""
     fields = (
-        "name", "digest", "arch", "kernel", "packed_kernel", "initrd", "append", "size", "built",
-        "packages",
+        "name", "digest", "arch", "base", "recipe", "kernel", "packed_kernel", "initrd", "disk",
+        "append", "memory", "size", "built", "packages",
     )  # fmt: skip
     values = {field: getattr(image, field) for field in fields}
     return {

@@ -81,9 +81,8 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
     from netlab.machine.argv import argv, channels
     from netlab.machine.boot import FirmwareFiles, ImageFiles, choose_boot
     from netlab.machine.shares import choose_shares
-    from netlab.plan.catalogue import stored_name
 
-    image = stored_name(node.image or "none", node.arch)
+    image = _image(node)
     files = ImageFiles(
         kernel=f"{{{image}:kernel}}",
         packed_kernel=f"{{{image}:packed_kernel}}",

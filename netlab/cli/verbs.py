@@ -54,7 +54,7 @@ VERBS = tuple(
         ("import", "imports", "Make a topology of backups, isolated from all networks", _PROXMOX),
         ("vma", "vma", "Make, read and check backup archives of Proxmox", _PROXMOX),
         ("doctor", "doctor", "Check this host, and say how to repair what is missing", _HOST),
-        ("image", "image", "Build, list, show and remove images", _HOST),
+        ("image", "image", "Build, list, show and remove images, own ones too", _HOST),
         ("disk", "disk", "List and remove the disks that stay when labs go", _HOST),
         ("completion", "completion", "Write the completion script of a shell", _HOST),
         ("version", "version", "Show the version of netlab and of what it stands on", _HOST),

@@ -64,6 +64,10 @@ _URI = re.compile(
     r"'(?P<uri>[^']+)' (?P<file>[^ /]+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
 
+_MISSING = re.compile(
+    r"(?:Unable to locate package |Package (?=\S+ has no installation candidate))(\S+)"
+)
+
 _DOWNLOAD = re.compile(r"dlstatus:\d+:([\d.]+):")
 """A line of APT::Status-Fd. Source: README.progress-reporting of apt."""
 
@@ -177,6 +181,7 @@ class Apt:
         try:
             return await self._resolve(recipe, own, fresh=True)
         except ProgramError as error:
+            check_packages(recipe.name, error.evidence or "")
             raise ImageError(
                 f"the packages of {recipe.name} cannot be resolved",
                 hint="is this Debian 12 or newer, with main and security in its sources?",
@@ -214,12 +219,14 @@ class Apt:
             return Path(unquote(parts.path))
         return self.archives / archive.file
 
-    def forget(self, keep: Iterable[str]) -> None:
-        """Remove downloaded packages other than those files."""
+    def forget(self, keep: Iterable[str]) -> int:
+        """Remove downloaded packages other than those files; return how many bytes they had."""
         kept = frozenset(keep)
-        for path in self.archives.glob("*.deb"):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        gone = [path for path in self.archives.glob("*.deb") if path.name not in kept]
+        freed = sum(path.stat().st_size for path in gone)
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return freed
 
     def _prepare(self, recipe: PackageSet) -> None:
         lists = f"lists-{recipe.debian_arch}/partial"
@@ -284,6 +291,25 @@ class Apt:
                 "a proxy (Acquire::http::Proxy in /etc/apt/apt.conf.d) and the free disk space",
                 evidence=ProgramError(argv, code, text).evidence,
             )
+
+
+def check_packages(name: str, output: str) -> None:
+    """Do nothing unless apt says of packages that there are none.
+
+    Args:
+        name: What they are for.
+        output: What apt has printed.
+
+    Raises:
+        ImageError: Which.
+    """
+    missing = ", ".join(dict.fromkeys(_MISSING.findall(output)))
+    if missing:
+        raise ImageError(
+            f"{name}: there is no package {missing}",
+            hint="`apt-cache search WORD` finds packages of the sources in /etc/apt",
+            evidence=output,
+        )
 
 
 def parse_uris(text: str) -> tuple[Archive, ...]:

@@ -25,6 +25,13 @@ from pathlib import Path
 import trio
 
 from netlab.errors import ImageError, ProgramError
+from netlab.image.additions import (
+    check_commands,
+    find_last,
+    prepare,
+    write_hooks,
+)
+from netlab.image.apt import check_packages
 from netlab.image.bootdisk import MIB, write_configuration, write_disk
 from netlab.image.build import (
     DISK,
@@ -45,6 +52,9 @@ from netlab.process import open_process, run
 
 _NAMESPACE = uuid.UUID("b8f5f8b4-6c3e-4a53-9d8c-6a2f0c3f7a11")
 """Identifiers of disks are functions of what is on them."""
+
+ADDED = "added.tar"
+"""What a recipe adds, in the folder of a build."""
 
 _STEP = re.compile(rb"I: (\S[^\n]*)")
 """A line that mmdebstrap prints about itself."""
@@ -100,6 +110,7 @@ async def bootstrap(
         packages=packages,
         archives=(),
         sizes={name: (folder / name).stat().st_size for name in names},
+        base=recipe.base,
     )
     tell(Progress("writing"))
     (folder / RECORD).write_bytes(write_record(record))
@@ -119,14 +130,18 @@ async def _make_tree(recipe: SystemRecipe, archive: Path, tree: Path, state: Pat
     fakeroot = ("fakeroot", "-s", str(state))
     await run((*fakeroot, "--", *unpack, *without, "--file", str(archive)))
     await trio.Path(archive).unlink()
-    own = write_own(recipe.entries)
+    own = write_own(find_last(recipe))
     await run((*fakeroot, "-i", str(state), "--", *unpack, "--file", "-"), stdin=own)
 
 
 async def _install(recipe: SystemRecipe, archive: Path, *, lock: int, tell: Tell) -> None:
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.left_out]
+    added = archive.with_name(ADDED)
+    if recipe.files or recipe.run:
+        await trio.Path(added).write_bytes(write_own(prepare(recipe)))
+        options += write_hooks(recipe, added)
     argv = (
-        "mmdebstrap", "--mode=auto", "--variant=minbase", "--format=tar",
+        "mmdebstrap", "--mode=auto", f"--variant={recipe.variant}", "--format=tar",
         f"--architectures={recipe.debian_arch}", f"--include={','.join(recipe.packages)}",
         *options, "", str(archive), *map(str, await _find_sources()),
     )  # fmt: skip
@@ -145,12 +160,16 @@ async def _install(recipe: SystemRecipe, archive: Path, *, lock: int, tell: Tell
         finally:
             if writing >= 0:
                 os.close(writing)
+    added.unlink(missing_ok=True)
     if status != 0:
+        text = output.decode(errors="replace")
+        check_commands(recipe, text)
+        check_packages(recipe.name, text)
         raise ImageError(
             f"the packages of {recipe.name} could not be installed",
             hint="it needs the mirrors in /etc/apt/sources.list*, space in TMPDIR, and without "
             "root subordinate user ids: `apt-get install uidmap`, see subuid(5)",
-            evidence=ProgramError(argv, status, output.decode(errors="replace")).evidence,
+            evidence=ProgramError(argv, status, text).evidence,
         )
 
 
@@ -201,7 +220,7 @@ def _digest(recipe: SystemRecipe, packages: tuple[str, ...]) -> str:
 
 
 def write_own(entries: Iterable[Entry]) -> bytes:
-    """Return the tar archive of what an image has of its own: links and files of root's."""
+    """Return the tar archive of what an image has of its own: folders, links, files of root's."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as archive:
         for entry in entries:
@@ -209,6 +228,9 @@ def write_own(entries: Iterable[Entry]) -> bytes:
             member.mode = stat.S_IMODE(entry.mode)
             if stat.S_ISLNK(entry.mode):
                 member.type, member.linkname = tarfile.SYMTYPE, entry.data.decode()
+                archive.addfile(member)
+            elif stat.S_ISDIR(entry.mode):
+                member.type = tarfile.DIRTYPE
                 archive.addfile(member)
             else:
                 member.size = len(entry.data)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,8 @@ KERNEL, PACKED_KERNEL, INITRD, RECORD = "kernel", "kernel.packed", "initrd", "im
 DISK = "disk.qcow2"
 """Names of an image's files."""
 
+_MIB = 1 << 20
+
 UNPACKERS = 2
 """Packages unpacked side by side: more would only compete for memory with the one large kernel."""
 
@@ -43,6 +46,8 @@ class Record:
         packages: ``name=version``, sorted.
         archives: Names of the package files.
         sizes: Bytes of each file.
+        base: The image that it is made of; empty for one of netlab's.
+        memory: MiB that it needs beside what its base needs.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Record:
     packages: tuple[str, ...]
     archives: tuple[str, ...]
     sizes: dict[str, int]
+    base: str = ""
+    memory: int = 0
 
 
 def digest(recipe: PackageSet, archives: Sequence[Archive]) -> str:
@@ -81,6 +88,26 @@ async def fetch(recipe: PackageSet, apt: Apt, *, refresh: bool, tell: Tell) -> R
     return resolved
 
 
+async def find_whole(
+    recipe: Recipe, apt: Apt, archives: Sequence[Archive], tell: Tell
+) -> tuple[Archive, ...]:
+    """Return the packages of which everything is taken: those added, and what only they need.
+
+    Raises:
+        ImageError: The packages without them cannot be resolved.
+    """
+    if not recipe.added:
+        return ()
+    packages = tuple(name for name in recipe.packages if name not in recipe.added)
+    there = await apt.resolve(replace(recipe, packages=packages), refresh=False, tell=tell)
+    known = {_name(archive.package) for archive in there.archives} - set(map(_name, recipe.added))
+    return tuple(archive for archive in archives if _name(archive.package) not in known)
+
+
+def _name(package: str) -> str:
+    return package.partition("=")[0]
+
+
 async def build(
     recipe: Recipe, apt: Apt, archives: Sequence[Archive], folder: Path, tell: Tell
 ) -> None:
@@ -90,11 +117,17 @@ async def build(
         ImageError: Something is not in the packages, or they are damaged.
         OSError: The folder cannot be written.
     """
-    tree = merge(await unpack_all([apt.locate(archive) for archive in archives], tell))
+    chosen = await find_whole(recipe, apt, archives, tell)
+    parts = [archive for archive in archives if archive not in chosen]
+    whole = merge(await unpack_all(list(map(apt.locate, chosen)), tell, folders=True))
+    tree = merge((*await unpack_all(list(map(apt.locate, parts)), tell), _files(whole)))
     tell(Progress("packing"))
     # Pure computation: when nobody waits for it any more, it may end when it likes.
-    files = await trio.to_thread.run_sync(_pack, tree, recipe, abandon_on_cancel=True)
+    files, memory = await trio.to_thread.run_sync(
+        _pack, tree, whole, recipe, abandon_on_cancel=True
+    )
     record = _describe(recipe, archives, files, arch=recipe.arch, append=recipe.append)
+    record = replace(record, base=recipe.base, memory=memory)
     tell(Progress("writing"))
     await trio.to_thread.run_sync(write_files, folder, {**files, RECORD: write_record(record)})
 
@@ -156,8 +189,18 @@ def read_record(text: bytes) -> Record:
         raise ValueError(f"not a record of an image: {error}") from error
 
 
-async def unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
+def _files(tree: Tree) -> Tree:
+    """Return a tree without its folders."""
+    return {path: entry for path, entry in tree.items() if not stat.S_ISDIR(entry.mode)}
+
+
+async def unpack_all(paths: Sequence[Path], tell: Tell, *, folders: bool = False) -> list[Tree]:
     """Return the trees of packages, in their order.
+
+    Args:
+        paths: The packages.
+        tell: Told what is done.
+        folders: Whether to keep their folders.
 
     Raises:
         ImageError: One is damaged.
@@ -165,12 +208,14 @@ async def unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
     trees: dict[Path, Tree] = {}
     failures: list[NetlabError] = []
     limit = trio.CapacityLimiter(UNPACKERS)
+    if not paths:
+        return []
     tell(Progress("unpacking packages", 0, len(paths)))
 
     async def unpack_one(path: Path) -> None:
         async with limit:
             try:
-                trees[path] = await unpack(path)
+                trees[path] = await unpack(path, folders=folders)
             except NetlabError as error:
                 # Raised below, alone: the first one says it all.
                 failures.append(error)
@@ -184,12 +229,18 @@ async def unpack_all(paths: Sequence[Path], tell: Tell) -> list[Tree]:
     return [trees[path] for path in paths]
 
 
-def _pack(tree: Tree, recipe: Recipe) -> dict[str, bytes]:
-    contents = select(tree, recipe)
+def _pack(tree: Tree, whole: Tree, recipe: Recipe) -> tuple[dict[str, bytes], int]:
+    """Return the files of an image, and MiB of memory that what is added needs."""
+    contents = select(tree, recipe, whole)
     kernel = extract(contents.kernel)
     # Two that are the same would only take the place of two.
     packed = {} if kernel == contents.kernel else {PACKED_KERNEL: contents.kernel}
-    return {KERNEL: kernel, **packed, INITRD: lz4.compress(cpio.write(contents.entries))}
+    archive = cpio.write(contents.entries)
+    initrd = lz4.compress(archive)
+    # While it is unpacked, it is there twice; and a quarter more for what the kernel keeps of each
+    # file: docs/images.md has the figures.
+    memory = (contents.added + contents.added * len(initrd) // len(archive)) * 5 // 4
+    return {KERNEL: kernel, **packed, INITRD: initrd}, -(-memory // _MIB)
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

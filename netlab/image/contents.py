@@ -19,6 +19,20 @@ from netlab.image.unpack import Tree, follow, normalise
 _LIBRARY_FOLDER = re.compile(r"usr/lib(64)?(/[^/]+-linux-gnu[^/]*)?")
 """Where the dynamic loader of Debian and its like looks without being told."""
 
+_PAGE = 4096
+"""Bytes; a file in memory takes whole pages."""
+
+_LEFT_OUT = (
+    "boot/",
+    "usr/lib/modules/",
+    "usr/share/doc/",
+    "usr/share/info/",
+    "usr/share/lintian/",
+    "usr/share/locale/",
+    "usr/share/man/",
+)
+"""What no image takes of a whole package: what only people read, and another kernel."""
+
 _APPLETS = re.compile(rb"\0(\[\0\[\[\0(?:[\w.+-]+\0){50,})")
 """The names of a busybox's applets, as they lie in it: sorted, each closed by a zero."""
 
@@ -31,18 +45,25 @@ class Contents:
         kernel: As the package has it.
         release: The kernel's release.
         entries: Of the initial RAM disk.
+        added: Bytes that files of those take in memory which the user has added.
     """
 
     kernel: bytes
     release: str
     entries: tuple[Entry, ...]
+    added: int = 0
 
 
-def select(tree: Tree, recipe: Recipe) -> Contents:
+def select(tree: Tree, recipe: Recipe, whole: Tree | None = None) -> Contents:
     """Return what the recipe takes from the packages, and what it adds.
 
+    Args:
+        tree: What is in all packages.
+        recipe: What is taken of it.
+        whole: What is in those packages of which everything is taken, their folders too.
+
     Raises:
-        ImageError: Something is not in the packages, or damaged.
+        ImageError: Something is not in the packages, or damaged, or in the way of something else.
     """
     release = find_release(tree)
     chosen = _select_programs(tree, recipe.programs)
@@ -53,10 +74,19 @@ def select(tree: Tree, recipe: Recipe) -> Contents:
         target = posixpath.basename(recipe.applets).encode()
         chosen.setdefault(path, Entry(path=path, mode=stat.S_IFLNK | 0o777, data=target))
     chosen |= {entry.path: entry for entry in recipe.entries}
+    others = {entry.path: entry for entry in recipe.files}
+    added = {
+        path: entry
+        for path, entry in _select_whole(tree, whole or {}).items()
+        if path not in chosen
+    } | others
+    chosen |= added
+    _check_folders(chosen)
     return Contents(
         kernel=_find_kernel(tree, release),
         release=release,
         entries=(*chosen.values(), *_folders(chosen)),
+        added=sum(-(-len(entry.data) // _PAGE) * _PAGE for entry in added.values()),
     )
 
 
@@ -75,9 +105,33 @@ def read_applets(busybox: bytes) -> tuple[str, ...]:
     return tuple(name for name in names[:count] if name != "busybox")
 
 
-def _select_programs(tree: Tree, programs: Iterable[str]) -> Tree:
+def _select_whole(tree: Tree, whole: Tree) -> Tree:
+    """Return all of some packages but what is only read by people, and the libraries they need."""
+    taken = {path: entry for path, entry in whole.items() if not path.startswith(_LEFT_OUT)}
+    programs = [path for path, entry in taken.items() if is_elf(entry.data)]
+    # A library in a folder of its package's own is found by a path that is in the program.
+    own = {posixpath.basename(path): path for path in sorted(taken, reverse=True)}
+    return taken | _select_programs(tree, programs, own)
+
+
+def _check_folders(chosen: Mapping[str, Entry]) -> None:
+    """Refuse a file in the place of a folder: the kernel would unpack neither."""
+    for path in chosen:
+        folder = posixpath.dirname(path)
+        while folder:
+            if folder in chosen and stat.S_ISREG(chosen[folder].mode):
+                raise ImageError(
+                    f"/{folder} is a file, and /{path} needs it to be a folder",
+                    hint="is it a file of the recipe's? give it another path",
+                )
+            folder = posixpath.dirname(folder)
+
+
+def _select_programs(
+    tree: Tree, programs: Iterable[str], own: Mapping[str, str] | None = None
+) -> Tree:
     chosen: Tree = {}
-    libraries = {
+    libraries = dict(own or {}) | {
         posixpath.basename(path): path
         for path in sorted(tree, reverse=True)
         if _LIBRARY_FOLDER.fullmatch(posixpath.dirname(path))
@@ -102,7 +156,10 @@ def _select_programs(tree: Tree, programs: Iterable[str]) -> Tree:
 def _locate(needs: Needs, libraries: Mapping[str, str], owner: str) -> list[str]:
     missing = [name for name in needs.libraries if name not in libraries]
     if missing:
-        raise ImageError(f"/{owner} needs {', '.join(missing)}, which no package has")
+        raise ImageError(
+            f"/{owner} needs {', '.join(missing)}, which no package has",
+            hint="name the package that has it in the recipe",
+        )
     found = [libraries[name] for name in needs.libraries]
     if needs.interpreter:
         found.append(normalise(needs.interpreter))

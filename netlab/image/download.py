@@ -11,8 +11,8 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +22,7 @@ import trio
 
 from netlab.errors import CapacityError, ImageError
 from netlab.image.build import sync_folder
-from netlab.image.lock import open_lock
+from netlab.image.lock import open_lock, seize, share
 from netlab.image.progress import Progress, Tell
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
@@ -104,6 +104,46 @@ class Downloads:
                     part.rename(path)
                     sync_folder(self.folder)
         return path
+
+    @contextmanager
+    def hold(self, paths: Iterable[Path]) -> Generator[None]:
+        """Keep files from being cleared away for the length of a block; others do not matter.
+
+        Args:
+            paths: Any files, those of this folder among them.
+
+        Raises:
+            ImageError: One has just been cleared away.
+        """
+        with ExitStack() as stack:
+            for path in paths:
+                if path.parent != self.folder:
+                    continue
+                descriptor = share(path)
+                if descriptor is None:
+                    raise ImageError(f"{path} has been cleared away", hint="do the same again")
+                stack.callback(os.close, descriptor)
+            yield
+
+    def prune(self, kept: Iterable[Path]) -> int:
+        """Remove what nobody holds or fetches; return how many bytes that were.
+
+        Args:
+            kept: Files that are needed all the same.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        needed = {*self.folder.glob("*.lock"), *kept}
+        freed = 0
+        for path in set(self.folder.glob("*")) - needed:
+            # What has come of a file belongs to who fetches it, and locks are for ever.
+            held = seize(path.with_suffix(".lock") if path.suffix == ".part" else path)
+            if held is not None:
+                freed += path.stat().st_size
+                path.unlink()
+                os.close(held)
+        return freed
 
 
 def _ignore(_progress: Progress) -> None:

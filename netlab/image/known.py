@@ -49,6 +49,12 @@ async def bring_files(
     return place_files(plan, places)
 
 
+def find_paths(nodes: Iterable[NodePlan]) -> tuple[Path, ...]:
+    """Return where the files of nodes are, when all are on this host."""
+    given = (each.file for node in nodes for each in (*node.disks, *node.cdroms))
+    return tuple(dict.fromkeys(Path(file) for file in given if file is not None))
+
+
 async def _hash_if_there(path: Path, algorithm: str, tell: Tell) -> str | None:
     try:
         return await hash_file(path, algorithm, tell)

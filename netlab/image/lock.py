@@ -47,6 +47,39 @@ def try_lock(path: Path) -> int | None:
     return descriptor
 
 
+def share(path: Path) -> int | None:
+    """Hold a file or folder so that nobody removes it; return the descriptor that does.
+
+    None if it is not there, or just about to go.
+    """
+    return _flock(path, fcntl.LOCK_SH)
+
+
+def seize(path: Path) -> int | None:
+    """Hold a file or folder so that it can be removed; None if it is not there, or in use."""
+    return _flock(path, fcntl.LOCK_EX)
+
+
+def _flock(path: Path, kind: int) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        if _is_at(path, descriptor):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether what is open has still its name: it may have gone before it was locked."""
+    return os.path.samestat(path.stat(), os.fstat(descriptor))
+
+
 async def _wait_lock(path: Path) -> int:
     waiter = _Waiter(path)
     try:

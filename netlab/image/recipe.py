@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from netlab.errors import UnknownNameError
 from netlab.image.cpio import Entry
 from netlab.image.entries import FILES, device, file, folder, link, text
-from netlab.image.system import DEBIAN, SystemRecipe
+from netlab.image.system import DEBIAN, SystemRecipe, recipe_digest
 from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.catalogue import IMAGES, stored_name
 
@@ -38,6 +36,9 @@ class Recipe:
         entries: Folders, devices, links and text files of the image's own. They win over
             everything else.
         append: The kernel's command line.
+        files: Files, folders and links of the user's own; they win over all.
+        base: The image that it is made of; empty for one of netlab's.
+        added: Which of `packages` are taken whole, with all that no other package needs.
     """
 
     name: str
@@ -53,12 +54,13 @@ class Recipe:
     applets: str
     entries: tuple[Entry, ...]
     append: str
+    files: tuple[Entry, ...] = ()
+    base: str = ""
+    added: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return a SHA-256 over everything in the recipe and over the code's version."""
-        values = asdict(self) | {"version": VERSION}
-        text = json.dumps(values, sort_keys=True, default=lambda data: data.hex())
-        return hashlib.sha256(text.encode()).hexdigest()
+        return recipe_digest(self, VERSION)
 
 
 # Colons in this text are the file's own; ids as Debian gives them.

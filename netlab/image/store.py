@@ -10,94 +10,49 @@
     apt/              package lists and downloaded packages: a cache, may be removed
     lock              held by whoever builds or removes
 
-An object appears by one rename when it is on the disk. Removing one that a machine runs from does
-no harm to that machine: QEMU has read it.
+An object appears by one rename when it is on the disk. One that a lab runs from is held by it, and
+goes when the lab has ended and somebody clears up.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import platformdirs
+import trio
 
 from netlab.errors import CapacityError, ImageError, UnknownNameError
 from netlab.image.apt import Apt
 from netlab.image.bootstrap import bootstrap
-from netlab.image.build import (
-    DISK,
-    INITRD,
-    KERNEL,
-    PACKED_KERNEL,
-    RECORD,
-    Record,
-    build,
-    build_loader,
-    digest,
-    fetch,
-    read_record,
-    sync_folder,
-)
+from netlab.image.build import build, build_loader, digest, fetch
 from netlab.image.download import Downloads
 from netlab.image.loader import LOADER, Loader, LoaderRecipe, locate_loader
-from netlab.image.lock import open_lock, try_lock
+from netlab.image.lock import open_lock, seize, share, try_lock
+from netlab.image.objects import Image, Objects, Ref
+from netlab.image.own import OwnRecipe, own_recipes
 from netlab.image.progress import Progress, Tell
 from netlab.image.recipe import RECIPES, Recipe, find_recipe
 from netlab.image.system import SystemRecipe
+from netlab.plan.images import name_of
+from netlab.plan.model import ImagePlan
 
 __all__ = ["Image", "Progress", "Store", "open_store"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_AnyRecipe = Recipe | SystemRecipe | OwnRecipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """What a machine boots from.
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A build under way: its lock, the packages, and who is told of it."""
 
-    Attributes:
-        name: Its name, such as ``micro``.
-        digest: SHA-256 of everything that it is made of, 64 hexadecimal digits.
-        arch: The guest's architecture, as QEMU names it.
-        kernel: For QEMU's ``-kernel``.
-        packed_kernel: The same as its package has it, for machines with a display or with UEFI.
-        initrd: For QEMU's ``-initrd``.
-        append: For QEMU's ``-append``.
-        disk: A disk with the whole system and a boot loader, qcow2, only ever read; or None.
-        size: Bytes of its files.
-        built: When, in UTC, ISO 8601.
-        packages: What it is made of, as ``name=version``, sorted.
-    """
-
-    name: str
-    digest: str
-    arch: str
-    kernel: Path
-    packed_kernel: Path
-    initrd: Path
-    append: str
-    disk: Path | None
-    size: int
-    built: str
-    packages: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ref:
-    """Which object a name is; `previous` is the one before, from which labs may still start."""
-
-    recipe: str
-    digest: str
-    previous: str
+    lock: int
+    apt: Apt
+    tell: Tell
 
 
 class Store:
@@ -107,8 +62,18 @@ class Store:
         folder: Where it is. It need not be there before the first build.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, own: Mapping[str, OwnRecipe] | None = None) -> None:
         self.folder = folder
+        self._own = own or {}
+        self._objects = Objects(folder)
+
+    def with_images(self, images: Iterable[ImagePlan]) -> Store:
+        """Return the same store, which can build these images too.
+
+        Args:
+            images: Images of the user's own; paths in them are absolute.
+        """
+        return Store(self.folder, {**self._own, **own_recipes(images)})
 
     @property
     def downloads(self) -> Downloads:
@@ -134,57 +99,111 @@ class Store:
             MissingProgramError: apt-get or dpkg-deb is not installed.
             CapacityError: The disk is full.
         """
-        recipe = find_recipe(name)
+        recipe = self._own.get(name) or find_recipe(name)
         image = None if rebuild else self._find_current(recipe)
         if image is not None:
             return image
-        tell = progress or _ignore
-        with self._explain():
-            self._make_folders()
-            async with open_lock(
-                self.folder / "lock",
-                waiting=lambda: tell(Progress("waiting for another build")),
-            ) as lock:
-                image = None if rebuild else self._find_current(recipe)
-                if image is not None:
-                    return image
-                self._clear_leftovers()
-                return await self._build(recipe, lock, refresh=rebuild, tell=tell)
+        async with self._open_work(progress) as work:
+            image = None if rebuild else self._find_current(recipe)
+            if image is not None:
+                return image
+            self._objects.clear_leftovers()
+            return await self._build(recipe, work, refresh=rebuild)
+
+    @asynccontextmanager
+    async def open_image(self, name: str, *, progress: Tell | None = None) -> AsyncGenerator[Image]:
+        """Have an image for the length of a block, built like by :meth:`ensure`.
+
+        Nobody removes its files meanwhile, whatever becomes of its name.
+
+        Args:
+            name: A recipe's name.
+            progress: Told what is done.
+        """
+        image = await self.ensure(name, progress=progress)
+        while (held := share(image.folder)) is None:
+            # Somebody has just removed it.
+            await trio.lowlevel.checkpoint()
+            image = await self.ensure(name, progress=progress)
+        try:
+            yield image
+        finally:
+            os.close(held)
 
     def list(self) -> tuple[Image, ...]:
         """Return the images that are there, sorted by name; damaged ones are left out."""
-        found = (self._find(path.stem) for path in sorted(self.folder.glob("refs/*.json")))
+        found = map(self._objects.find, self._objects.names())
         return tuple(image for image in found if image is not None)
 
     def get(self, name: str) -> Image:
         """Return an image that is there.
 
+        Args:
+            name: Its name; of one of the user's own that is the only one of its name, that alone.
+
         Raises:
-            UnknownNameError: It is not there.
+            UnknownNameError: It is not there, or several are.
         """
-        image = self._find(name)
-        if image is None:
-            hint = f"`netlab image build {name}`" if name in RECIPES else "see `netlab image list`"
-            raise UnknownNameError(f"no image {name!r} is in {self.folder}", hint=hint)
-        return image
+        image = self._objects.find(name)
+        if image is not None:
+            return image
+        named = [one for one in self.list() if one.recipe and name_of(one.name) == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            hint = f"say which: {', '.join(one.name for one in named)}"
+            raise UnknownNameError(f"{len(named)} images are called {name!r}", hint=hint)
+        hint = f"`netlab image build {name}`" if name in RECIPES else "see `netlab image list`"
+        raise UnknownNameError(f"no image {name!r} is in {self.folder}", hint=hint)
 
     def remove(self, name: str) -> None:
-        """Remove an image and what it was made of; machines that run from it go on.
+        """Remove an image and what it was made of; a lab that runs from it has it to its end.
 
         Raises:
             UnknownNameError: It is not there.
             ImageError: An image is being built, or the store cannot be written.
         """
-        self.get(name)
-        with self._explain():
-            lock = try_lock(self.folder / "lock")
-            if lock is None:
-                raise ImageError("an image is being built", hint="remove it when that is done")
-            try:
-                self._ref_path(name).unlink(missing_ok=True)
-                self._collect(Apt(folder=self.folder / "apt", lock=lock))
-            finally:
-                os.close(lock)
+        image = self.get(name)
+        with self._take_lock() as lock:
+            self._objects.drop(image.name)
+            self._collect(Apt(folder=self.folder / "apt", lock=lock))
+
+    def prune(self, stale: Iterable[str] = (), kept: Iterable[Path] = ()) -> int:
+        """Remove what nobody needs; return how many bytes that were.
+
+        That is what no name is, what names were before their last build, downloads, packages that
+        no image is made of: all but what labs run from.
+
+        Args:
+            stale: Names to remove too, unless a lab runs from them.
+            kept: Files that are needed all the same, because layers lie over them.
+
+        Raises:
+            ImageError: An image is being built, or the store cannot be written.
+        """
+        kept = tuple(kept)
+        if not self.folder.is_dir():
+            return 0
+        with self._take_lock() as lock:
+            self._objects.clear_leftovers()
+            damaged = [
+                name
+                for name, ref in self._objects.refs().items()
+                if self._objects.read(ref.digest) is None
+            ]
+            for name in (*stale, *damaged):
+                self._drop_unused(name)
+            self._objects.forget_previous()
+            apt = Apt(folder=self.folder / "apt", lock=lock)
+            return self._collect(apt, kept) + self.downloads.prune(kept)
+
+    def _drop_unused(self, name: str) -> None:
+        image = self._objects.find(name)
+        held = None if image is None else seize(image.folder)
+        if image is None or held is not None:
+            self._objects.drop(name)
+        if held is not None:
+            os.close(held)
 
     async def ensure_loader(self, *, progress: Tell | None = None) -> Loader:
         """Return the boot loader of disks, made if it is not there; like :meth:`ensure`.
@@ -194,152 +213,97 @@ class Store:
             MissingProgramError: apt-get or dpkg-deb is not installed.
             CapacityError: The disk is full.
         """
-        tell = progress or _ignore
-        with self._explain():
-            self._make_folders()
-            async with open_lock(
-                self.folder / "lock",
-                waiting=lambda: tell(Progress("waiting for another build")),
-            ) as lock:
-                return await self._ensure_loader(Apt(folder=self.folder / "apt", lock=lock), tell)
+        async with self._open_work(progress) as work:
+            return await self._ensure_loader(work)
 
-    async def _ensure_loader(self, apt: Apt, tell: Tell) -> Loader:
-        ref = self._read_ref(LOADER.name)
-        if ref is None or ref.recipe != LOADER.digest() or self._read_object(ref.digest) is None:
-            await self._build_packages(LOADER, apt, refresh=False, tell=tell)
-        ref = self._read_ref(LOADER.name)
-        if ref is None:
-            raise ImageError(f"the boot loader is not in {self.folder}")
-        return locate_loader(self.folder / "objects" / ref.digest)
+    async def _ensure_loader(self, work: _Work) -> Loader:
+        ref = self._objects.read_ref(LOADER.name)
+        current = ref is not None and ref.recipe == LOADER.digest()
+        if ref is None or not current or self._objects.read(ref.digest) is None:
+            key = await self._build_packages(LOADER, work, refresh=False)
+            ref = Ref(recipe=LOADER.digest(), digest=key)
+            self._objects.point(LOADER.name, ref)
+        return locate_loader(self._objects.path(ref.digest))
 
-    async def _build(
-        self, recipe: Recipe | SystemRecipe, lock: int, *, refresh: bool, tell: Tell
-    ) -> Image:
-        apt = Apt(folder=self.folder / "apt", lock=lock)
-        if isinstance(recipe, SystemRecipe):
-            loader = await self._ensure_loader(apt, tell)
-            with self._open_object() as folder:
-                record = await bootstrap(recipe, loader, folder, lock=lock, tell=tell)
-                self._keep_object(folder, record.digest)
-            self._point(recipe.name, recipe.digest(), record.digest)
+    async def _build(self, recipe: _AnyRecipe, work: _Work, *, refresh: bool) -> Image:
+        if isinstance(recipe, OwnRecipe):
+            file, whole = recipe.plan.file, await trio.to_thread.run_sync(recipe.read)
         else:
-            await self._build_packages(recipe, apt, refresh=refresh, tell=tell)
-        self._collect(apt)
+            file, whole = "", recipe
+        if isinstance(whole, SystemRecipe):
+            loader = await self._ensure_loader(work)
+            with self._objects.open_new() as folder:
+                record = await bootstrap(whole, loader, folder, lock=work.lock, tell=work.tell)
+                self._objects.keep(folder, record.digest)
+            key = record.digest
+        else:
+            key = await self._build_packages(whole, work, refresh=refresh)
+        self._objects.point(recipe.name, Ref(recipe=recipe.digest(), digest=key, file=file))
+        if file:
+            self._drop_older(recipe.name, file)
+        self._collect(work.apt)
         return self.get(recipe.name)
 
+    def _drop_older(self, name: str, file: str) -> None:
+        """Let go of what a recipe's file said before, but for the last: labs may run from it."""
+        arch = self.get(name).arch
+        others = [one for one in self.list() if one.recipe == file and one.arch == arch]
+        others.sort(key=lambda one: self._objects.named_at(one.name), reverse=True)
+        for image in [one for one in others if one.name != name][1:]:
+            self._drop_unused(image.name)
+
     async def _build_packages(
-        self, recipe: Recipe | LoaderRecipe, apt: Apt, *, refresh: bool, tell: Tell
-    ) -> None:
+        self, recipe: Recipe | LoaderRecipe, work: _Work, *, refresh: bool
+    ) -> str:
+        """Build of unpacked packages; return the object's digest."""
+        apt, tell = work.apt, work.tell
         resolved = await fetch(recipe, apt, refresh=refresh, tell=tell)
         key = digest(recipe, resolved.archives)
-        if self._read_object(key) is None:
-            with self._open_object() as folder:
+        if self._objects.read(key) is None:
+            with self._objects.open_new() as folder:
                 if isinstance(recipe, LoaderRecipe):
                     await build_loader(recipe, apt, resolved.archives, folder, tell)
                 else:
                     await build(recipe, apt, resolved.archives, folder, tell)
-                self._keep_object(folder, key)
-        self._point(recipe.name, recipe.digest(), key)
+                self._objects.keep(folder, key)
+        return key
+
+    @asynccontextmanager
+    async def _open_work(self, progress: Tell | None) -> AsyncGenerator[_Work]:
+        """Take the lock, and say what the file system refuses."""
+        tell = progress or _ignore
+
+        def waiting() -> None:
+            tell(Progress("waiting for another build"))
+
+        with self._explain():
+            self._objects.make_folders()
+            async with open_lock(self.folder / "lock", waiting=waiting) as lock:
+                yield _Work(lock, Apt(folder=self.folder / "apt", lock=lock), tell)
 
     @contextmanager
-    def _open_object(self) -> Generator[Path]:
-        """Make a folder to build an object in; what is there in the end goes."""
-        with tempfile.TemporaryDirectory(dir=self.folder / "tmp") as temporary:
-            folder = Path(temporary) / "object"
-            folder.mkdir()
-            yield folder
+    def _take_lock(self) -> Generator[int]:
+        with self._explain():
+            lock = try_lock(self.folder / "lock")
+            if lock is None:
+                raise ImageError("an image is being built", hint="remove it when that is done")
+            try:
+                yield lock
+            finally:
+                os.close(lock)
 
-    def _keep_object(self, folder: Path, key: str) -> None:
-        final = self.folder / "objects" / key
-        # What is there and could not be read is damaged.
-        shutil.rmtree(final, ignore_errors=True)
-        folder.rename(final)
-        sync_folder(final.parent)
+    def _find_current(self, recipe: _AnyRecipe) -> Image | None:
+        ref = self._objects.read_ref(recipe.name)
+        current = ref is not None and ref.recipe == recipe.digest()
+        return self._objects.find(recipe.name) if current else None
 
-    def _make_folders(self) -> None:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        for name in ("objects", "refs", "tmp", "apt"):
-            (self.folder / name).mkdir(exist_ok=True)
-
-    def _clear_leftovers(self) -> None:
-        """Remove what a killed build left: we hold the lock, so nobody is at work there."""
-        for path in (self.folder / "tmp").iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def _ref_path(self, name: str) -> Path:
-        return self.folder / "refs" / f"{name}.json"
-
-    def _read_ref(self, name: str) -> _Ref | None:
-        if not _NAME.fullmatch(name):
-            return None
-        try:
-            values = cast("dict[str, str]", json.loads(self._ref_path(name).read_bytes()))
-            ref = _Ref(**values)
-        except (OSError, ValueError, TypeError):
-            return None
-        return ref if _DIGEST.fullmatch(ref.digest) else None
-
-    def _point(self, name: str, recipe: str, key: str) -> None:
-        before = self._read_ref(name)
-        previous = ""
-        if before is not None:
-            previous = before.previous if before.digest == key else before.digest
-        text = json.dumps({"recipe": recipe, "digest": key, "previous": previous})
-        temporary = self.folder / "tmp" / f"{name}.json"
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._ref_path(name))
-
-    def _find_current(self, recipe: Recipe | SystemRecipe) -> Image | None:
-        ref = self._read_ref(recipe.name)
-        return self._find(recipe.name) if ref and ref.recipe == recipe.digest() else None
-
-    def _find(self, name: str) -> Image | None:
-        ref = self._read_ref(name)
-        record = self._read_object(ref.digest) if ref else None
-        if record is None or KERNEL not in record.sizes:
-            return None
-        folder = self.folder / "objects" / record.digest
-        return Image(
-            name=name,
-            digest=record.digest,
-            arch=record.arch,
-            kernel=folder / KERNEL,
-            packed_kernel=folder / (PACKED_KERNEL if PACKED_KERNEL in record.sizes else KERNEL),
-            initrd=folder / INITRD,
-            append=record.append,
-            disk=folder / DISK if DISK in record.sizes else None,
-            size=sum(record.sizes.values()),
-            built=record.built,
-            packages=record.packages,
+    def _collect(self, apt: Apt, kept: Iterable[Path] = ()) -> int:
+        """Remove objects that nobody needs, and packages that no image is made of."""
+        freed = self._objects.collect(kept)
+        records = [self._objects.read(ref.digest) for ref in self._objects.refs().values()]
+        return freed + apt.forget(
+            keep={file for record in records if record for file in record.archives}
         )
-
-    def _read_object(self, key: str) -> Record | None:
-        """Return the record of an object that is complete, or None."""
-        folder = self.folder / "objects" / key
-        try:
-            record = read_record((folder / RECORD).read_bytes())
-            sizes = {name: (folder / name).stat().st_size for name in record.sizes}
-        except (OSError, ValueError):
-            return None
-        return record if sizes == record.sizes and record.digest == key else None
-
-    def _refs(self) -> list[_Ref]:
-        refs = (self._read_ref(path.stem) for path in self.folder.glob("refs/*.json"))
-        return [ref for ref in refs if ref is not None]
-
-    def _collect(self, apt: Apt) -> None:
-        """Remove objects that no name is, nor was before its last build, and their packages."""
-        kept = {key for ref in self._refs() for key in (ref.digest, ref.previous)}
-        for path in (self.folder / "objects").iterdir():
-            if path.name not in kept:
-                # Away in one step, so that no reader finds half of it.
-                shutil.rmtree(path.rename(self.folder / "tmp" / path.name))
-        records = [self._read_object(ref.digest) for ref in self._refs()]
-        apt.forget(keep={file for record in records if record for file in record.archives})
 
     @contextmanager
     def _explain(self) -> Generator[None]:

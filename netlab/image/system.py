@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 from netlab.image.cpio import Entry
 from netlab.image.entries import file, link, text
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 VERSION = 1
 """Counts changes of the code that change what it makes of the same recipe and packages."""
+
+_LARGE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +35,10 @@ class SystemRecipe:
         append: The kernel's command line, but for the root file system.
         handed: What the command line has besides when QEMU hands the kernel over, and no loader:
             machines elsewhere start by the loader.
+        files: Files, folders and links that are there before anything of `run` is.
+        run: Shell commands that are run in the system when all packages are installed.
+        base: The image that it is made of; empty for one of netlab's.
+        variant: What mmdebstrap installs beside `packages`.
     """
 
     name: str
@@ -41,12 +51,30 @@ class SystemRecipe:
     size: int
     append: str
     handed: str
+    files: tuple[Entry, ...] = ()
+    run: tuple[str, ...] = ()
+    base: str = ""
+    variant: str = "minbase"
 
     def digest(self) -> str:
         """Return a SHA-256 over everything in the recipe and over the code's version."""
-        values = asdict(self) | {"version": VERSION}
-        text = json.dumps(values, sort_keys=True, default=lambda data: data.hex())
-        return hashlib.sha256(text.encode()).hexdigest()
+        return recipe_digest(self, VERSION)
+
+
+def recipe_digest(recipe: DataclassInstance, version: int) -> str:
+    """Return a SHA-256 over everything in a recipe, in hexadecimal digits.
+
+    What has a default and is as that says is left out: a recipe without it stays what it was.
+    """
+    usual = {field.name for field in fields(recipe) if getattr(recipe, field.name) == field.default}
+    values = {key: value for key, value in asdict(recipe).items() if key not in usual}
+    text = json.dumps(values | {"version": version}, sort_keys=True, default=_shown)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shown(data: bytes) -> str:
+    """Return a file's content as text, or what tells it from every other."""
+    return data.hex() if len(data) < _LARGE else hashlib.sha256(data).hexdigest()
 
 
 def _without(unit: str) -> Entry:

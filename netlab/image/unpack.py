@@ -11,6 +11,7 @@ import posixpath
 import stat
 import tarfile
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -20,7 +21,7 @@ from netlab.image.cpio import Entry
 from netlab.process import run
 
 Tree = dict[str, Entry]
-"""Entries by path; folders are not kept, they follow from what is in them."""
+"""Entries by path; folders follow from what is in them, and are kept only where asked for."""
 
 MERGED = {"bin": "usr/bin", "sbin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
 """Older packages have files in /bin, newer ones the same in /usr/bin. An image has one folder of
@@ -31,8 +32,12 @@ MAX_LINKS = 40
 """Symbolic links in one path before it counts as a circle, as in path_resolution(7)."""
 
 
-async def unpack(package: Path) -> Tree:
+async def unpack(package: Path, *, folders: bool = False) -> Tree:
     """Return the files of a Debian package.
+
+    Args:
+        package: Its file.
+        folders: Whether to keep its folders, for those in which nothing is.
 
     Raises:
         ImageError: It is no package, or has a path that leaves the root.
@@ -42,15 +47,17 @@ async def unpack(package: Path) -> Tree:
         done = await run(("dpkg-deb", "--fsys-tarfile", str(package)))
     except ProgramError as error:
         raise ImageError(f"{package.name} cannot be unpacked", evidence=error.evidence) from error
-    return await trio.to_thread.run_sync(read_tar, done.stdout, package.name)
+    read = partial(read_tar, done.stdout, package.name, folders=folders)
+    return await trio.to_thread.run_sync(read)
 
 
-def read_tar(data: bytes, name: str) -> Tree:
+def read_tar(data: bytes, name: str, *, folders: bool = False) -> Tree:
     """Return the files and symbolic links of a tar archive.
 
     Args:
         data: The archive, not compressed.
         name: What to call it in an error.
+        folders: Whether to keep folders.
 
     Raises:
         ImageError: It is damaged, or has a path that leaves the root, or a hard link to nothing.
@@ -59,15 +66,18 @@ def read_tar(data: bytes, name: str) -> Tree:
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for member in archive:
-                _add(tree, archive, member)
+                if not member.isdir():
+                    _add(tree, archive, member)
+                elif folders and member.name.strip("./"):
+                    path = normalise(member.name)
+                    mode = stat.S_IFDIR | (member.mode & 0o1777)
+                    tree[path] = Entry(path=path, mode=mode)
     except (tarfile.TarError, EOFError, KeyError, ValueError, OSError) as error:
         raise ImageError(f"{name} is damaged or hostile: {error}") from error
     return tree
 
 
 def _add(tree: Tree, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    if member.isdir():
-        return
     path = normalise(member.name)
     mode = member.mode & 0o777
     if member.issym():

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import trio
 
+from netlab.errors import InputError
 from netlab.image.netboot import write_netboot
-from netlab.image.store import Image, Progress, Store
+from netlab.image.progress import Progress, Tell
+from netlab.image.store import Image, Store
 from netlab.lab.events import EventLog
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.seed import make_seed
 from netlab.machine.shares import choose_shares, find_virtiofsd
-from netlab.plan.catalogue import stored_name
+from netlab.plan.catalogue import IMAGES, stored_name
+from netlab.plan.images import name_of
+from netlab.plan.machines import least_memory
 from netlab.plan.model import NodePlan, Plan
 
 
@@ -40,11 +44,17 @@ async def open_boots(
 
     Raises:
         ImageError: An image could not be built.
+        InputError: A node has too little memory for one.
     """
     served = {name for node in plan.nodes for disk in node.disks if (name := disk.image)}
     booted = [_stored(node) for node in plan.nodes if _stored(node)]
-    images = await ensure_images((*booted, *sorted(served)), store, events)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        images: dict[str, Image] = {}
+        for name in dict.fromkeys((*booted, *sorted(served))):
+            opening = store.open_image(name, progress=_make_tell(name, events))
+            images[name] = await stack.enter_async_context(opening)
+        for node in plan.nodes:
+            _check_memory(node, images.get(_stored(node)))
         paths = {name: folder / f"netboot-{name}.tar" for name in served}
         for name, path in paths.items():
             stack.callback(path.unlink, missing_ok=True)
@@ -64,26 +74,48 @@ async def open_boots(
             return replace(found, shares=choose_shares(node, virtiofsd))
 
         boots = {node.name: boot(node) for node in plan.nodes}
-        for name, found in boots.items():
-            for share in found.shares:
-                events.record("node", f"{share.target} comes by {share.driver}", node=name)
+        _tell_shares(boots, events)
         yield boots
 
 
-async def ensure_images(names: Iterable[str], store: Store, events: EventLog) -> dict[str, Image]:
-    """Return images by their names in the store, built if they are not there.
+def _tell_shares(boots: Mapping[str, Boot], events: EventLog) -> None:
+    """Say how shares get into their nodes, which this host has decided and not the plan."""
+    for name, boot in boots.items():
+        for share in boot.shares:
+            events.record("node", f"{share.target} comes by {share.driver}", node=name)
+
+
+async def ensure_image(name: str, store: Store, events: EventLog) -> Image:
+    """Return an image by its name in the store, built if it is not there.
 
     Raises:
-        ImageError: One could not be built.
+        ImageError: It could not be built.
     """
-    images: dict[str, Image] = {}
-    for name in dict.fromkeys(names):
+    return await store.ensure(name, progress=_make_tell(name, events))
 
-        def tell(progress: Progress, name: str = name) -> None:
-            events.record("image", f"{name}: {progress}")
 
-        images[name] = await store.ensure(name, progress=tell)
-    return images
+def _check_memory(node: NodePlan, image: Image | None) -> None:
+    """Refuse a node that its image does not fit into: its kernel would only say that it panics.
+
+    Raises:
+        InputError: How much it needs.
+    """
+    if image is None or not image.memory:
+        return
+    needed = least_memory(IMAGES[image.base], node) + image.memory
+    if node.memory < needed:
+        raise InputError(
+            f"{node.name}: {node.memory} MiB of memory, and the image {name_of(image.name)}"
+            f" needs {needed}",
+            hint=f"write memory: {needed} for the node, or in {image.recipe} for all of its nodes",
+        )
+
+
+def _make_tell(name: str, events: EventLog) -> Tell:
+    def tell(progress: Progress) -> None:
+        events.record("image", f"{name}: {progress}")
+
+    return tell
 
 
 def find_servers(plan: Plan, node: NodePlan) -> tuple[str, ...]:

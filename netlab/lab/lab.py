@@ -12,10 +12,10 @@ from pathlib import Path
 import trio
 
 from netlab.errors import MissingFeatureError, NetlabError, NotReadyError
-from netlab.image.known import bring_files
+from netlab.image.known import bring_files, find_paths
 from netlab.image.progress import Progress
 from netlab.image.store import Store, open_store
-from netlab.lab.boots import ensure_images, find_servers, open_boots
+from netlab.lab.boots import ensure_image, find_servers, open_boots
 from netlab.lab.events import EventLog
 from netlab.lab.frames import SocketFrames, open_frames
 from netlab.lab.node import Circumstances, Node
@@ -151,8 +151,9 @@ async def open_lab(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
-        store = store or open_store()
+        store = (store or open_store()).with_images(plan.images)
         plan, firmware = await _find_all(plan, options, store, events)
+        stack.enter_context(store.downloads.hold(find_paths(plan.nodes)))
         boots = await stack.enter_async_context(
             open_boots(plan, firmware, store=store, events=events, folder=folder)
         )
@@ -290,6 +291,6 @@ async def _probe(sandbox: Sandbox, store: Store, events: EventLog) -> AccelChoic
     if known is not None:
         return known
     name = stored_name(DEFAULT_IMAGE, host_arch())
-    image = (await ensure_images((name,), store, events))[name]
+    image = await ensure_image(name, store, events)
     boot = Boot(kernel=str(image.kernel), initrd=str(image.initrd), append=image.append)
     return await probe(sandbox, boot)

@@ -99,15 +99,35 @@ class RemoteLab:
             NotReadyError: One does not run.
             MachineError: A node's disks are held already.
         """
-        async with self._connection.open_socket("/cut", nodes=json.dumps(list(names))) as socket:
+        released = trio.Event()
+        async with open_tasks() as tasks:
+            record: Mapping[str, Any] = await tasks.start(self._hold, list(names), released)
             try:
+                yield read_cut(record)
+            finally:
+                released.set()
+
+    async def _hold(
+        self,
+        names: Sequence[str],
+        released: trio.Event,
+        task_status: trio.TaskStatus[Mapping[str, Any]],
+    ) -> None:
+        """Have disks held, say what the lab answers, and have them let go when they are released.
+
+        A task of its own: a socket is read by a task that is cancelled with whoever opened it, and
+        then nobody hears that the disks are let go. Who asks again at once would be told that they
+        are held.
+        """
+        with trio.CancelScope() as scope:
+            async with self._connection.open_socket("/cut", nodes=json.dumps(names)) as socket:
                 answer = await socket.receive()
                 if not isinstance(answer, dict):
                     raise ControlError("the lab did not say what it holds")
-                yield read_cut(answer)
-            finally:
-                # Until it is let go: who asks again at once is not told that it is held.
-                with trio.move_on_after(LET_GO_LIMIT, shield=True), suppress(NetlabError):
+                scope.shield = True
+                task_status.started(answer)
+                await released.wait()
+                with trio.move_on_after(LET_GO_LIMIT), suppress(NetlabError):
                     await socket.send_text("end")
                     while await socket.receive() is not None:
                         pass

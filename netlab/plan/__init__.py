@@ -14,6 +14,7 @@ same plan everywhere::
     routing.py     static routes
     names.py       taps, bridges, long names, MACs, UUIDs
     catalogue.py   what is known of each image
+    images.py      the user's own images
     model.py       the plan
     codec.py       the plan as JSON and back, its digest, the difference of two
     select.py      a part of a plan

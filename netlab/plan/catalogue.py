@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netlab.plan.model import BootFrom, Bus
 from netlab.plan.parts import ShareDriver
@@ -59,6 +59,9 @@ class ImageFacts:
     memory: int
 
 
+USUAL_ARCH = "x86_64"
+"""The architecture that an image's name alone means."""
+
 DEFAULT_IMAGE = "micro"
 """What a node boots when nothing is said."""
 
@@ -113,9 +116,16 @@ IMAGES = {
 }
 """Every image that a topology may name."""
 
+MISTAKEN = replace(
+    IMAGES["debian"],
+    architectures=IMAGES["micro"].architectures,
+    boots=("kernel", "disk", "network"),
+    buses=NO_IMAGE.buses,
+    minimum_memory=1,
+)
+"""What is taken for known of an image whose recipe is mistaken: nothing is to be found in vain."""
+
 
 def stored_name(image: str, arch: str) -> str:
     """Return an image's name in the store: ``micro``, and ``micro-aarch64`` beside it."""
-    facts = IMAGES.get(image)
-    usual = facts is None or arch == facts.architectures[0]
-    return image if usual else f"{image}-{arch}"
+    return image if arch == USUAL_ARCH else f"{image}-{arch}"

@@ -47,9 +47,11 @@ def from_json(text: str) -> Plan:
 def digest(plan: Plan) -> str:
     """Return the SHA-256 of a plan's canonical JSON, in hexadecimal.
 
-    Warnings are left out: who writes a key by its new name has the same lab as before.
+    Warnings are left out: who writes a key by its new name has the same lab as before; and so are
+    the names of recipes' files.
     """
-    quiet = dataclasses.replace(plan, warnings=())
+    images = tuple(dataclasses.replace(image, file="") for image in plan.images)
+    quiet = dataclasses.replace(plan, warnings=(), images=images)
     return hashlib.sha256(to_json(quiet).encode()).hexdigest()
 
 

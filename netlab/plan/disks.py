@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, MISTAKEN, NO_IMAGE, ImageFacts
 from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, DiskSource
 from netlab.topology.hardware import NO_DISK, Cdrom, Disk
 from netlab.topology.source import Mistakes, Path, quote
@@ -30,7 +30,8 @@ def plan_disks(
         mistakes: Told of what cannot be.
         installer: Whether something else boots that can fill an empty root disk.
     """
-    disks = [*_root(facts, *root, mistakes, installer=installer)]
+    known = facts is not MISTAKEN
+    disks = [*_root(facts, *root, mistakes, installer=installer)] if known else []
     places = [root[1]] * len(disks)
     for index, disk in enumerate(others[0]):
         place = (*others[1], index)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from netlab.plan.model import CdromPlan, DiskPlan, FirmwarePlan, NodePlan, Plan
+from netlab.plan.model import CdromPlan, DiskPlan, FirmwarePlan, ImagePlan, NodePlan, Plan
 
 _HasFile = TypeVar("_HasFile", DiskPlan, CdromPlan)
 
@@ -22,7 +22,21 @@ def anchor(plan: Plan, folder: str) -> Plan:
         plan: As :func:`~netlab.plan.resolve.resolve` returns it.
         folder: The folder of its topology, absolute.
     """
-    return replace(plan, nodes=tuple(_anchored(node, folder) for node in plan.nodes))
+    nodes = tuple(_anchored(node, folder) for node in plan.nodes)
+    return replace(
+        plan, nodes=nodes, images=tuple(anchor_image(image, folder) for image in plan.images)
+    )
+
+
+def anchor_image(image: ImagePlan, folder: str) -> ImagePlan:
+    """Return the image whose files are found from anywhere.
+
+    Args:
+        image: As :func:`~netlab.plan.images.plan_image` returns it.
+        folder: What its paths are relative to, absolute.
+    """
+    files = tuple(replace(file, source=_join(folder, file.source)) for file in image.files)
+    return replace(image, file=posixpath.join(folder, image.file), files=files)
 
 
 def _anchored(node: NodePlan, folder: str) -> NodePlan:

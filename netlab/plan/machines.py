@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from netlab.plan.catalogue import MAXIMUM_INTERFACES
+from collections.abc import Mapping
+
+from netlab.plan.catalogue import MAXIMUM_INTERFACES, ImageFacts
+from netlab.plan.images import name_of
 from netlab.plan.inventory import PlannedNode
-from netlab.plan.settings import NodeSettings, facts_of
+from netlab.plan.model import NodePlan
+from netlab.plan.settings import NodeSettings
 from netlab.topology.source import Mistakes, quote
 
 _KIB = 1024
@@ -26,11 +30,9 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
     if network and interfaces == 0:
         message = f"{node.name} has no interface to boot from"
         mistakes.add(node.settings.places["boot"], message, "give it a link or a vlan")
-    facts = facts_of(node.settings.image)
-    # Rounded up: a MiB is the unit that QEMU is given.
-    minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
-    extras = _extras(node.settings)
-    minimum += sum(extras.values())
+    facts = node.settings.facts
+    extras = _extras(facts, node.settings)
+    minimum = _least(facts, interfaces, extras)
     memory = node.settings.memory
     if memory is None:
         return max(facts.memory, minimum)
@@ -39,15 +41,30 @@ def plan_memory(node: PlannedNode, interfaces: int, mistakes: Mistakes) -> int:
         what = " and ".join([count] * bool(interfaces) + list(extras))
         with_them = f" with {what}" if what else ""
         image = node.settings.image
-        whose = "a machine" if image is None else f"the image {quote(image)}"
+        whose = "a machine" if image is None else f"the image {quote(name_of(image))}"
         message = f"{memory} MiB of memory, and {whose} needs"
         mistakes.add(node.settings.places["memory"], f"{message} {minimum}{with_them}")
     return memory
 
 
-def _extras(settings: NodeSettings) -> dict[str, int]:
+def least_memory(facts: ImageFacts, node: NodePlan) -> int:
+    """Return the MiB below which a node does not start.
+
+    Args:
+        facts: What is known of its image.
+        node: The node.
+    """
+    return _least(facts, len(node.interfaces), _extras(facts, node))
+
+
+def _least(facts: ImageFacts, interfaces: int, extras: Mapping[str, int]) -> int:
+    # Rounded up: a MiB is the unit that QEMU is given.
+    minimum = facts.minimum_memory - -(interfaces * facts.interface_memory) // _KIB
+    return minimum + sum(extras.values())
+
+
+def _extras(facts: ImageFacts, settings: NodeSettings | NodePlan) -> dict[str, int]:
     """Return what takes memory beside interfaces, in MiB, by what it is called."""
-    facts = facts_of(settings.image)
     extras: dict[str, int] = {}
     if settings.display != "none":
         extras["a display"] = facts.display_memory

@@ -184,7 +184,8 @@ class NodePlan:
         name: The node's name and the guest's host name.
         id: 1 to 4096, unique; the source of its addresses.
         id_given: Whether the file says the id. Without, it is the position, and moves with edits.
-        image: The image's name, or None: it boots from a file's disk.
+        image: The image's name, that of an own one as :class:`ImagePlan` has it, or None: it
+            boots from a file's disk.
         arch: The guest's architecture, as QEMU names it.
         accel: What the file asks for.
         cpus: Number of virtual CPUs.
@@ -250,6 +251,53 @@ class HostPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFilePlan:
+    """A file of an image of the user's own.
+
+    Attributes:
+        path: Absolute, in the guest.
+        mode: Permission bits; None for those of the file or folder that it comes from.
+        content: Its text, or its bytes in base64; empty if it comes from elsewhere.
+        encoding: ``utf-8`` or ``base64``: what ``content`` is.
+        source: A file or folder of the host, or None.
+        digest: SHA-256 of all that is there, or None.
+    """
+
+    path: str
+    mode: int | None
+    content: str
+    encoding: Literal["utf-8", "base64"]
+    source: str | None
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """An image of the user's own.
+
+    Attributes:
+        name: What nodes and the store call it: ``NAME@DIGEST``, by which two that are made of the
+            same are one.
+        file: The recipe's file, of the host.
+        base: The image that it is made of.
+        packages: Debian packages beside those of its base.
+        files: In the order of the recipe.
+        run: Shell commands that are run in it while it is built.
+        modules: Modules of the kernel beside those of its base.
+        append: Words for the kernel's command line beside those of its base.
+    """
+
+    name: str
+    file: str
+    base: str
+    packages: tuple[str, ...]
+    files: tuple[ImageFilePlan, ...]
+    run: tuple[str, ...]
+    modules: tuple[str, ...]
+    append: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything a lab will be.
 
@@ -260,6 +308,7 @@ class Plan:
         segments: vlans by number, then links in file order.
         hosts: Every node's name and addresses.
         warnings: What the author should know, such as nodes without an ``id``.
+        images: Images of the user's own that nodes boot.
     """
 
     lab: str
@@ -268,6 +317,7 @@ class Plan:
     segments: tuple[SegmentPlan, ...]
     hosts: tuple[HostPlan, ...]
     warnings: tuple[str, ...]
+    images: tuple[ImagePlan, ...] = ()
 
     def node(self, name: str) -> NodePlan:
         """Return the node of that name.

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.catalogue import ImageFacts
+from netlab.plan.images import name_of
 from netlab.plan.model import BIOS, BootFrom, Display, FirmwareKind, FirmwarePlan, MachineType
 from netlab.topology.hardware import Firmware
 from netlab.topology.source import Mistakes, Path, quote
@@ -85,7 +86,9 @@ def _arch(
         hint = mistakes.suggest(arch, ARCHITECTURES, known)
         mistakes.add(places["arch"], f"there is no machine for {quote(arch)}", hint)
     else:
-        message = f"the image {quote(image or '')} is for {' and '.join(facts.architectures)}"
+        message = (
+            f"the image {quote(name_of(image or ''))} is for {' and '.join(facts.architectures)}"
+        )
         hint = row.lacking or "write arch: null to take the image's, or name another image"
         mistakes.add(places["arch"], f"{message}, not {quote(arch)}", hint)
     return usual

@@ -10,10 +10,12 @@ from netlab.plan.addressing import Addressing, assign
 from netlab.plan.checklist import make_checklist
 from netlab.plan.checks import check_addresses
 from netlab.plan.devices import BY_RULE
+from netlab.plan.images import plan_image
 from netlab.plan.inventory import PlannedNode, make_inventory
 from netlab.plan.machines import plan_memory
 from netlab.plan.model import (
     HostPlan,
+    ImagePlan,
     InterfacePlan,
     NodePlan,
     Plan,
@@ -79,7 +81,18 @@ def resolve(topology: Topology, *, lab: str | None = None, placed: Mistakes | No
             *_ways_out(planned),
             *warnings,
         ),
+        images=_images(topology, planned),
     )
+
+
+def _images(topology: Topology, nodes: Iterable[NodePlan]) -> tuple[ImagePlan, ...]:
+    """Return the own images of nodes, each once, in the order of the nodes."""
+    recipes = topology.source.recipes.items()
+    own = [plan_image(recipe, file) for file, recipe in recipes if recipe is not None]
+    # Of two recipes that say the same, the first one is named.
+    by_name = {image.name: image for image in reversed(own)}
+    used = dict.fromkeys(node.image for node in nodes)
+    return tuple(by_name[name] for name in used if name in by_name)
 
 
 def _checked(lab: str) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, MISTAKEN, NO_IMAGE, ImageFacts
 from netlab.plan.contents import encode, find_content
 from netlab.plan.devices import plan_devices
 from netlab.plan.disks import plan_cdroms, plan_disks
+from netlab.plan.images import is_known, name_of, own_facts, plan_image
 from netlab.plan.model import (
     Accel,
     BootFrom,
@@ -32,6 +33,7 @@ from netlab.plan.seeds import plan_cloud_init
 from netlab.plan.shares import plan_shares
 from netlab.topology.hardware import NO_DISK
 from netlab.topology.model import File, Node, Route, Settings, Topology
+from netlab.topology.recipe import is_recipe
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
 
@@ -59,11 +61,13 @@ class NodeSettings:
     """What a node is set to, after merging.
 
     Attributes:
+        facts: What is known of the image.
         memory: MiB, or None where nothing is said.
         places: Where the value of each setting stands, by its key.
     """
 
     image: str | None
+    facts: ImageFacts
     arch: str
     machine: MachineType
     accel: Accel
@@ -102,8 +106,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     values, places = _collect(layers)
     place = ("nodes", pattern)
     given = _given_files(layers)
-    image = _image(values.get("image"), places.get("image", place), mistakes)
-    facts = facts_of(image)
+    image, facts = _image(values.get("image"), places.get("image", place), topology, mistakes)
     platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
     root = values.get("disk"), places.get("disk", place)
     others = values.get("disks", ()), places.get("disks", place)
@@ -113,6 +116,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     settings = NodeSettings(
         **{key: values.get(key, usual) for key, usual in _USUAL.items()},
         image=image,
+        facts=facts,
         arch=platform.arch,
         machine=platform.machine,
         firmware=platform.firmware,
@@ -168,28 +172,43 @@ def _layers(
     return layers
 
 
-def facts_of(image: str | None) -> ImageFacts:
-    """Return what is known of an image; of one that does not exist, what is of the usual one."""
-    return NO_IMAGE if image is None else IMAGES.get(image, IMAGES[DEFAULT_IMAGE])
-
-
-def _image(name: str | None, place: Path, mistakes: Mistakes) -> str | None:
+def _image(
+    name: str | None, place: Path, topology: Topology, mistakes: Mistakes
+) -> tuple[str | None, ImageFacts]:
+    """Return an image's name and facts; of one that does not exist, those of the usual one."""
     name = name or DEFAULT_IMAGE
     if name == "none":
-        return None
+        return None, NO_IMAGE
+    if is_recipe(name):
+        return _own_image(name, place, topology, mistakes)
     if name not in IMAGES:
         known = f"there is {', '.join(IMAGES)}, or none"
-        hint = mistakes.suggest(name, IMAGES, known)
+        if "/" in name or "." in name:
+            hint = "a recipe is NAME.image.yaml; a disk is image: none, disk: {file: …}"
+        else:
+            hint = mistakes.suggest(name, IMAGES, known)
         mistakes.add(place, f"the image {quote(name)} is not known", hint)
-    return name
+    return name, IMAGES.get(name, IMAGES[DEFAULT_IMAGE])
+
+
+def _own_image(
+    name: str, place: Path, topology: Topology, mistakes: Mistakes
+) -> tuple[str, ImageFacts]:
+    recipe = topology.source.recipes.get(name)
+    if recipe is not None:
+        return plan_image(recipe, name).name, own_facts(recipe)
+    if name not in topology.source.recipes:
+        hint = "load the topology from its file"
+        mistakes.add(place, f"the recipe {quote(name)} was not read", hint)
+    return name, MISTAKEN
 
 
 def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
-    facts, places = facts_of(settings.image), settings.places
+    facts, places = settings.facts, settings.places
     if settings.image is None:
         _check_alone(settings, mistakes)
-    elif settings.image in IMAGES:
-        image = f"the image {quote(settings.image)}"
+    elif is_known(settings.image):
+        image = f"the image {quote(name_of(settings.image))}"
         if settings.cloud_init.enabled and not facts.cloud_init:
             others = (name for name, other in IMAGES.items() if other.cloud_init)
             hint = f"write image: {' or '.join(others)}, or none"
@@ -265,7 +284,7 @@ def _check_tpm(settings: NodeSettings, mistakes: Mistakes) -> None:
     bios = settings.firmware.kind == "bios"
     if settings.devices.tpm and bios and settings.boot == "kernel" and settings.image is not None:
         message = "a TPM and a kernel that is handed to a BIOS: their tables overlap in memory"
-        others = " or boot: disk" if "disk" in facts_of(settings.image).boots else ""
+        others = " or boot: disk" if "disk" in settings.facts.boots else ""
         mistakes.add(settings.places["tpm"], message, f"write firmware: uefi{others}")
 
 

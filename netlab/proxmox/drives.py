@@ -21,6 +21,7 @@ from netlab.lab.access import NodeAccess
 from netlab.machine.boot import TMPFS_ROOT, VARIABLES
 from netlab.machine.cut import MachineCut
 from netlab.machine.hostfiles import find_files
+from netlab.plan.catalogue import stored_name
 from netlab.plan.model import DiskPlan, NodePlan, Plan
 from netlab.process import run
 from netlab.proxmox.memory import (
@@ -70,6 +71,10 @@ class Work:
     store: Store
     folder: Path
     stack: AsyncExitStack
+
+    async def open_image(self, name: str) -> Image:
+        """Have an image for as long as the work goes on, by its name in the store."""
+        return await self.stack.enter_async_context(self.store.open_image(name))
 
     async def open_raw(self, path: Path) -> DiskSource:
         """Open a raw disk for as long as the work goes on."""
@@ -177,12 +182,12 @@ async def _open_resting(
         await _flatten(Path(layer), "qcow2", raw)
         return await work.open_raw(raw)
     if disk.source == "image":
-        image = await work.store.ensure(node.image or "")
+        image = await work.open_image(stored_name(node.image or "", node.arch))
         if image.disk is None:
             raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
         await _flatten(image.disk, "qcow2", raw)
     elif disk.image is not None:
-        image = await work.store.ensure(disk.image)
+        image = await work.open_image(disk.image)
         await trio.to_thread.run_sync(write_netboot, image, raw)
     elif disk.file is not None:
         await _flatten(Path(disk.file), disk.format or "raw", raw)
@@ -197,7 +202,7 @@ async def _open_resting(
 
 
 async def _memory_image(node: NodePlan, work: Work) -> Image:
-    image = await work.store.ensure(node.image or "")
+    image = await work.open_image(stored_name(node.image or "", node.arch))
     check_memory_image(node, image)
     return image
 

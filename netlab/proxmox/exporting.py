@@ -176,6 +176,7 @@ async def open_nodes(
         NetlabError: As :func:`export_nodes` has it.
     """
     vmids = check_export(lab.plan, find_nodes(lab.plan, names), request)
+    store = store.with_images(lab.plan.images)
     plan = await _bring_files(lab.plan, names, store)
     nodes = find_nodes(plan, names)
     running = [node.name for node in nodes if is_running(lab.nodes[node.name])]
@@ -224,6 +225,7 @@ async def open_plan(
         NetlabError: As :func:`export_plan` has it.
     """
     vmids = check_export(plan, find_nodes(plan, names), request)
+    store = store.with_images(plan.images)
     plan = await _bring_files(plan, names, store)
     nodes = find_nodes(plan, names)
     find_files(nodes)

@@ -115,12 +115,13 @@ def check_memory_image(node: NodePlan, image: Image) -> None:
     """Refuse a guest in memory of which nothing is known.
 
     Raises:
-        MissingFeatureError: It is not of the one image that netlab knows how to put on a disk.
+        MissingFeatureError: It is not the one image that netlab knows how to put on a disk, nor
+            made of it.
     """
-    if image.name != MICRO.name:
+    if image.base != MICRO.name:
         raise MissingFeatureError(
             f"{node.name}: the image {image.name} has no disk, and cannot be put on one",
-            hint=f"what has no disk is exported of {MICRO.name} alone",
+            hint=f"what has no disk is exported of {MICRO.name} and what is made of it",
         )
 
 

@@ -13,6 +13,10 @@ planner's mistakes have them too::
     devices.py    the part of it that says what else a machine has
     cloudinit.py  the part of it that says what cloud-init finds
     checks.py     the part of it that says what has to be true
+    recipe.py     what may be written in an image's recipe
+    recipe_file.py  a recipe, and the files that it names
+    trees.py      files and folders that go into images
+    reading.py    files that are read whole
     scalars.py    the types of single values: text in, typed value out
     ranges.py     r[1-6]
     schema.py     the same model as a JSON schema for editors

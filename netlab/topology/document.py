@@ -95,7 +95,7 @@ class _Reader:
         next(self._events)  # the document's end
         following = next(self._events)
         if isinstance(following, yaml.DocumentStartEvent):
-            raise self._error(following, "a second document", "a topology is one document")
+            raise self._error(following, "a second document", "one file is one document")
         return result
 
     def _value(self, event: yaml.Event, depth: int) -> tuple[Value, Mark]:

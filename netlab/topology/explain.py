@@ -20,13 +20,21 @@ _EXPECTED = {
 }
 
 
-def explain(error: ValidationError, mistakes: Mistakes) -> None:
-    """Add what pydantic found to the mistakes."""
+def explain(
+    error: ValidationError, mistakes: Mistakes, *, model: type[BaseModel] = Topology
+) -> None:
+    """Add what pydantic found to the mistakes.
+
+    Args:
+        error: What it found.
+        mistakes: Those known so far.
+        model: What the document should have been.
+    """
     for detail in error.errors(include_url=False):
-        _explain_one(detail, mistakes)
+        _explain_one(detail, mistakes, model)
 
 
-def _explain_one(detail: ErrorDetails, mistakes: Mistakes) -> None:
+def _explain_one(detail: ErrorDetails, mistakes: Mistakes, model: type[BaseModel]) -> None:
     kind = detail["type"]
     if mistakes.holds(detail["loc"]):
         return  # its variable has no value: that the empty text is wrong too says nothing new
@@ -34,7 +42,7 @@ def _explain_one(detail: ErrorDetails, mistakes: Mistakes) -> None:
     key = bool(detail["loc"]) and detail["loc"][-1] == "[key]"
     path: Path = detail["loc"][:-1] if key else detail["loc"]
     if kind == "extra_forbidden":
-        keys = _keys_at(path[:-1])
+        keys = _keys_at(path[:-1], model)
         hint = mistakes.suggest(str(path[-1]), keys, f"the keys are {', '.join(keys)}")
         mistakes.add(path, f"unknown key {quote(path[-1])}", hint, key=True)
     elif kind == "missing":
@@ -50,9 +58,8 @@ def _explain_one(detail: ErrorDetails, mistakes: Mistakes) -> None:
         mistakes.add(path, message, hint, key=key)
 
 
-def _keys_at(path: Path) -> list[str]:
+def _keys_at(path: Path, model: type[BaseModel]) -> list[str]:
     """Return the keys that the mapping at a path of the document may have."""
-    model: type[BaseModel] = Topology
     inside = False
     for part in path:
         if inside:  # the key of a mapping of models, or the index in a list of them

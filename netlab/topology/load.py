@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
-from io import FileIO
 from pathlib import Path as FilePath
 from typing import cast
 
@@ -18,6 +16,9 @@ from netlab.topology.explain import explain
 from netlab.topology.model import Settings, Topology
 from netlab.topology.names import check_lab_name
 from netlab.topology.partial import mistaken_links, prune
+from netlab.topology.reading import UnreadableError, decode, read_file
+from netlab.topology.recipe import Recipe, is_recipe
+from netlab.topology.recipe_file import read_recipe
 from netlab.topology.retired import translate
 from netlab.topology.source import Mistakes, Path, Source, WrongError, quote
 from netlab.topology.variables import substitute
@@ -61,7 +62,8 @@ def examine(path: str | FilePath, *, variables: Mapping[str, str] = _NONE) -> To
         TopologyError: So much is wrong that nothing is left to be looked at.
     """
     topology = _examine_text(_read_text(path), os.fspath(path), variables)
-    return _with_files(topology, FilePath(path).parent)
+    folder = FilePath(path).parent
+    return _with_recipes(_with_files(topology, folder), folder)
 
 
 def read_name(path: str | FilePath) -> str:
@@ -149,72 +151,18 @@ def _validate_rest(
     return topology.without_links(mistaken_links(paths))
 
 
-class _UnreadableError(Exception):
-    def __init__(self, message: str, hint: str = "", place: tuple[int, int] = (0, 0)) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.place = place
-
-
 def _read_text(path: str | FilePath) -> str:
     try:
-        return _decode(_read(FilePath(path), MAXIMUM_SIZE))
-    except _UnreadableError as error:
+        return decode(read_file(FilePath(path), MAXIMUM_SIZE))
+    except UnreadableError as error:
         mistake = Mistake(os.fspath(path), *error.place, "", error.message, error.hint)
         raise TopologyError([mistake]) from None
-
-
-def _read(path: FilePath, maximum: int) -> bytes:
-    """Read a regular file; O_NONBLOCK, so that a FIFO in its place cannot make us wait."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise _UnreadableError("is a directory, not a file")
-    except FileNotFoundError:
-        raise _UnreadableError("there is no such file") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _UnreadableError(f"cannot be read: {reason}") from None
-    with FileIO(descriptor) as file:
-        try:
-            return _read_open(file, maximum)
-        except OSError as error:
-            raise _UnreadableError(f"cannot be read: {error.strerror}") from None
-
-
-def _read_open(file: FileIO, maximum: int) -> bytes:
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise _UnreadableError("is not a regular file")
-    # Read to one byte more than allowed: a file may grow, or say that its size is 0.
-    content = bytearray()
-    while len(content) <= maximum >= status.st_size and (
-        piece := file.read(maximum + 1 - len(content))
-    ):
-        content += piece
-    if max(len(content), status.st_size) > maximum:
-        raise _UnreadableError(f"is larger than {maximum // 1024 // 1024} MiB")
-    return bytes(content)
-
-
-def _decode(content: bytes) -> str:
-    if b"\0" in content:
-        raise _UnreadableError("is a binary file", "a topology is YAML in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig")
-        place = before.count("\n") + 1, len(before) - before.rfind("\n")
-        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        raise _UnreadableError(message, "save it as UTF-8", place) from None
 
 
 def _with_files(topology: Topology, folder: FilePath) -> Topology:
     mistakes = Mistakes(topology.source, topology.mistakes)
     contents: dict[str, bytes] = {}
-    refused: dict[str, _UnreadableError] = {}
+    refused: dict[str, UnreadableError] = {}
     room = MAXIMUM_FILES
     for path, file in _files(topology):
         name = file.source
@@ -222,9 +170,9 @@ def _with_files(topology: Topology, folder: FilePath) -> Topology:
             continue
         if name not in contents and name not in refused:
             try:
-                contents[name] = _read(folder / name, min(MAXIMUM_FILE, room))
+                contents[name] = read_file(folder / name, min(MAXIMUM_FILE, room))
                 room -= len(contents[name])
-            except _UnreadableError as error:
+            except UnreadableError as error:
                 refused[name] = error
         if name in refused:
             error = refused[name]
@@ -232,11 +180,33 @@ def _with_files(topology: Topology, folder: FilePath) -> Topology:
     return topology.with_files(contents).with_mistakes(mistakes.all())
 
 
+def _with_recipes(topology: Topology, folder: FilePath) -> Topology:
+    mistakes = Mistakes(topology.source, topology.mistakes)
+    found: list[Mistake] = []
+    recipes: dict[str, Recipe | None] = {}
+    for owner, settings in _owners(topology):
+        name = settings.image
+        if name is None or name in recipes or not is_recipe(name):
+            continue
+        try:
+            recipes[name] = read_recipe(folder / name)
+        except UnreadableError as error:
+            recipes[name] = None
+            mistakes.add((*owner, "image"), f"{quote(name)}: {error.message}", error.hint)
+        except TopologyError as error:
+            recipes[name] = None
+            found += error.mistakes
+    return topology.with_recipes(recipes).with_mistakes((*mistakes.all(), *found))
+
+
+def _owners(topology: Topology) -> Iterator[tuple[Path, Settings]]:
+    yield ("defaults",), topology.defaults
+    yield from ((("groups", name), group) for name, group in topology.groups.items())
+    yield from ((("nodes", name), node) for name, node in topology.nodes.items())
+
+
 def _files(topology: Topology) -> Iterator[tuple[Path, Content]]:
-    owners: list[tuple[Path, Settings]] = [(("defaults",), topology.defaults)]
-    owners += [(("groups", name), group) for name, group in topology.groups.items()]
-    owners += [(("nodes", name), node) for name, node in topology.nodes.items()]
-    for owner, settings in owners:
+    for owner, settings in _owners(topology):
         for path, file in (settings.files or {}).items():
             yield (*owner, "files", path), file
         for name, credential in (settings.credentials or {}).items():

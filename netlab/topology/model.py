@@ -30,6 +30,7 @@ from netlab.topology.forms import Elements, Entries, Several, also_nothing, also
 from netlab.topology.hardware import Disk, Firmware, OrNoDisk
 from netlab.topology.links import Link, Model
 from netlab.topology.ranges import MAXIMUM_NODES
+from netlab.topology.recipe import Recipe
 from netlab.topology.scalars import (
     Address,
     Destination,
@@ -119,7 +120,10 @@ class Settings(Devices):
 
     image: Name | None = Field(
         default=None,
-        description="The image that it boots, such as micro; or none: it boots a file's disk.",
+        description=(
+            "The image that it boots: micro or debian; or a recipe of an own one, NAME.image.yaml, "
+            "relative to the topology; or none: it boots a file's disk."
+        ),
     )
     arch: Name | None = Field(
         default=None,
@@ -367,4 +371,10 @@ class Topology(Model):
         """Return the same topology with the contents of the files that it names by ``from``."""
         copy = self.model_copy()
         copy._source = self._source.with_files(files)  # noqa: SLF001 (a copy of ourselves)
+        return copy
+
+    def with_recipes(self, recipes: Mapping[str, Recipe | None]) -> Topology:
+        """Return the same topology with the recipes of the images that it names."""
+        copy = self.model_copy()
+        copy._source = self._source.with_recipes(recipes)  # noqa: SLF001 (a copy of ourselves)
         return copy

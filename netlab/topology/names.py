@@ -17,6 +17,7 @@ _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # inet_aton reads these as IPv4 addresses, so a host of that name could not be reached by name.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_IMAGES = frozenset(("micro", "debian", "loader", "none"))
 _RESERVED = frozenset((".", "..", "all", "default", "lo"))
 
 
@@ -27,6 +28,18 @@ def check_lab_name(name: str) -> str:
         WrongError: It is not a DNS label of at most 32 lower-case letters, digits and hyphens.
     """
     return _label(name, "a lab's name", 32)
+
+
+def check_image_name(name: str) -> str:
+    """Return the name of an image with a recipe of its own.
+
+    Raises:
+        WrongError: It is not a DNS label of at most 32 letters, or the name of another image.
+    """
+    _label(name, "an image's name", 32)
+    if name in _IMAGES:
+        raise WrongError(f"{quote(name)} cannot be an image's name", "it means another one")
+    return name
 
 
 def check_node_name(name: str) -> str:

@@ -17,9 +17,9 @@ from typing import Literal
 from netlab.topology.document import Value
 from netlab.topology.source import Mistakes, Path, quote
 
-Place = Literal["topology", "settings", "node", "interface", "link", "end"]
-"""Where a key is meant: at the top; in defaults, groups and nodes alike; in nodes alone; and in an
-interface, a link, or an end of one."""
+Place = Literal["topology", "settings", "node", "interface", "link", "end", "recipe"]
+"""Where a key is meant: at the top; in defaults, groups and nodes alike; in nodes alone; in an
+interface, a link, or an end of one; and at the top of an image's recipe."""
 
 _NIXOS = "NixOS"
 _PROXMOX = "Proxmox"
@@ -28,6 +28,8 @@ _IPSPACE = "ipSpace netlab"
 _COMPOSE = "Docker Compose"
 _VAGRANT = "Vagrant"
 _LIMA = "Lima"
+_DOCKER = "Docker"
+_CLOUD_INIT = "cloud-init"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ _SECTIONS: dict[Place, str] = {
     "interface": "interfaces",
     "link": "links",
     "end": "endpoints",
+    "recipe": "the recipe",
 }
 
 
@@ -112,6 +115,8 @@ _FILES = "files: {/etc/bird/bird.conf: {from: bird.conf}}"
 _SHARES = "shares: [./folder:/mnt/folder]"
 _REACHED = "leave it out: nodes are reached by their agents, without a network for it"
 _MACHINES = "leave it out: every node is a virtual machine"
+_RECIPE = "a file of its own, which has packages, files and run"
+_COPIED = "files: {/srv/www: {from: www}}"
 
 TABLE: tuple[Retired, ...] = (
     *_removed(
@@ -180,6 +185,8 @@ TABLE: tuple[Retired, ...] = (
     *_removed("settings", "module", _IPSPACE, "run: [bird]", why="after its files"),
     *_removed("settings", "config", _IPSPACE, _FILES),
     *_removed("settings", "provider", _IPSPACE, why=_MACHINES),
+    *_removed("settings", "packages", _CLOUD_INIT, "image: web.image.yaml", why=_RECIPE),
+    *_removed("settings", "build", _DOCKER, "image: web.image.yaml", why=_RECIPE),
     *_renamed("interface", "assignIP", _NIXOS, "assign_ip: true"),
     *_removed("link", "interfaces", _IPSPACE, "endpoints: [a, b]"),
     *_renamed("link", "prefix", _IPSPACE, "subnet: 10.1.0.0/24"),
@@ -191,6 +198,10 @@ TABLE: tuple[Retired, ...] = (
     ),
     *_renamed("end", "ifname", _IPSPACE, "interface: eth1"),
     *_removed("end", "ipv4 ipv6", f"{_CONTAINERLAB} and {_IPSPACE}", "addresses: [10.1.0.1/24]"),
+    *_removed("recipe", "from", _DOCKER, "base: debian"),
+    *_removed("recipe", "copy add", _DOCKER, _COPIED),
+    *_removed("recipe", "write_files", _CLOUD_INIT, _COPIED),
+    *_removed("recipe", "runcmd", _CLOUD_INIT, "run: [systemctl enable frr]"),
 )
 """Every key that is none, by place."""
 
@@ -213,7 +224,11 @@ _INSIDE: Mapping[Place, Mapping[str, tuple[Place, bool]]] = {
 
 
 def translate(
-    document: dict[str, Value], mistakes: Mistakes, warnings: Mistakes
+    document: dict[str, Value],
+    mistakes: Mistakes,
+    warnings: Mistakes,
+    *,
+    place: Literal["topology", "recipe"] = "topology",
 ) -> dict[str, Value]:
     """Return a document without keys of the table: those renamed have their new names.
 
@@ -221,17 +236,18 @@ def translate(
         document: The whole; it stays as it is.
         mistakes: Gets every key that is removed, and every pair of an old key and its new one.
         warnings: Gets every key that is renamed.
+        place: What the document is.
 
     Raises:
         TopologyError: The document is containerlab's: nothing of it is where it should be.
     """
     translation = _Translation(mistakes, warnings)
-    wrapped = document.get("topology")
+    wrapped = document.get("topology") if place == "topology" else None
     if isinstance(wrapped, dict):
         translation.mapping(document, "topology", ())
         translation.mapping(wrapped, "topology", ("topology",))
         raise mistakes.error()
-    return translation.mapping(document, "topology", ())
+    return translation.mapping(document, place, ())
 
 
 class _Translation:

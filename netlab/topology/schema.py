@@ -1,10 +1,11 @@
-"""The language as a JSON schema, for editors."""
+"""The languages of topologies and of images' recipes as JSON schemas, for editors."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 from netlab.topology.model import Topology
+from netlab.topology.recipe import Recipe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -17,6 +18,12 @@ def json_schema() -> dict[str, Any]:
     """
     schema = cast("dict[str, Any]", _without_noise(Topology.model_json_schema(by_alias=True)))
     return {"$schema": DIALECT, "title": "netlab topology", **schema}
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of an image's recipe, with a description on every field."""
+    schema = cast("dict[str, Any]", _without_noise(Recipe.model_json_schema(by_alias=True)))
+    return {"$schema": DIALECT, "title": "netlab image", **schema}
 
 
 def _without_noise(schema: object) -> object:

@@ -7,8 +7,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from netlab.errors import Mistake, TopologyError
+
+if TYPE_CHECKING:
+    from netlab.topology.recipe import Recipe
 
 Path = tuple[str | int, ...]
 """A place in the document: keys of mappings and indexes of lists from the top."""
@@ -47,15 +51,21 @@ class Source:
         name: The file's name as the user gave it.
         mark: The document's positions; None for a topology that was not made from text.
         files: The content of every file that the topology names by ``from``.
+        recipes: Every recipe of an image that it names; None for one that is mistaken.
     """
 
     name: str = "<topology>"
     mark: Mark | None = None
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    recipes: Mapping[str, Recipe | None] = field(default_factory=dict[str, "Recipe | None"])
 
     def with_files(self, files: Mapping[str, bytes]) -> Source:
         """Return the same source with the contents of the files that it names."""
         return replace(self, files=dict(files))
+
+    def with_recipes(self, recipes: Mapping[str, Recipe | None]) -> Source:
+        """Return the same source with the recipes of the images that it names."""
+        return replace(self, recipes=dict(recipes))
 
     def add_name(self, path: Path, old: str, new: str) -> None:
         """Let a key be found by another name too.

@@ -62,7 +62,7 @@ def test_topologies_are_files(netlab: Shell) -> None:
 
 
 def test_verbs_of_a_group_are_completed(netlab: Shell) -> None:
-    assert netlab.complete("image", "") == ["build", "list", "show", "rm"]
+    assert netlab.complete("image", "") == ["build", "list", "show", "rm", "prune"]
     assert netlab.complete("image", "build", "--re") == ["--rebuild"]
     assert netlab.complete("vma", "") == ["create", "list", "config", "extract", "verify", "map"]
     assert netlab.complete("vma", "extract", "a") == [":files"]

@@ -136,14 +136,26 @@ class Repository:
 
     folder: Path
 
-    def publish(self, version: str = "1.0", size: int = 1000) -> None:
-        """Make its packages anew."""
+    def publish(
+        self,
+        version: str = "1.0",
+        size: int = 1000,
+        more: Mapping[str, Mapping[str, bytes]] | None = None,
+    ) -> None:
+        """Make its packages anew.
+
+        Args:
+            version: Of all of them.
+            size: Bytes of the tiny kernel.
+            more: The files of more packages, which depend on tiny-words.
+        """
         for old in self.folder.glob("*.deb"):
             old.unlink()
         index = ""
         for name, files, depends in (
             ("tiny-tools", tiny_files(size), "tiny-words, adduser"),
             ("tiny-words", {"etc/words": b"some\n"}, ""),
+            *((name, files, "tiny-words") for name, files in (more or {}).items()),
         ):
             index += self._add(name, version, files, depends)
         (self.folder / "Packages").write_text(index)
@@ -157,6 +169,7 @@ class Repository:
         for path, data in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(data)
+            (root / path).chmod(0o755)
         control = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: nobody\n"
         control += f"Depends: {depends}\n" if depends else ""
         control += "Description: small\n"

@@ -25,7 +25,7 @@ def plan(text: str = TEXT) -> Plan:
     [
         ("", "this is not a plan: Expecting value"),
         ("[]", "plan is not an object"),
-        ("{}", "plan lacks or should not have: hosts, lab, nodes, segments, topology, warnings"),
+        ("{}", "plan lacks or should not have: hosts, images, lab, nodes, segments, topology"),
         ("[" * 100_000, "this is not a plan"),
         ("NaN", "plan is not an object"),
     ],

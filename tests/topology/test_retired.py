@@ -13,6 +13,8 @@ from netlab.plan.resolve import resolve
 from netlab.topology.links import Endpoint, Link, Model
 from netlab.topology.load import loads
 from netlab.topology.model import Node, NodeInterface, Settings, Topology
+from netlab.topology.recipe import Recipe
+from netlab.topology.recipe_file import loads_recipe
 from netlab.topology.retired import TABLE, Place, Retired
 
 PAGE = (Path(__file__).parents[2] / "netlab" / "docs" / "topology.md").read_text()
@@ -24,6 +26,7 @@ MODELS: dict[Place, type[Model]] = {
     "interface": NodeInterface,
     "link": Link,
     "end": Endpoint,
+    "recipe": Recipe,
 }
 # A line at each place: in every mapping that the place means, where there are several.
 FRAMES: dict[Place, tuple[str, ...]] = {
@@ -37,6 +40,7 @@ FRAMES: dict[Place, tuple[str, ...]] = {
     "interface": ("name: a\nnodes: {{a: {{interfaces: {{x: {{vlan: 1, {}}}}}}}}}\n",),
     "link": ("name: a\nnodes: {{a: , b: }}\nlinks: [{{{}}}]\n",),
     "end": ("name: a\nnodes: {{a: , b: }}\nlinks: [{{endpoints: [{{node: a, {}}}, b]}}]\n",),
+    "recipe": ("name: a\n{}\n",),
 }
 RENAMED = [row for row in TABLE if row.carries]
 
@@ -49,10 +53,15 @@ def lines(place: Place, line: str) -> list[str]:
     """Return a topology for each mapping that the place means, with that line in it."""
     # A link needs its ends, unless they are what it is about.
     ends = ", endpoints: [a, b]" if place == "link" and "endpoints" not in line else ""
-    return [frame.format(line + ends) for frame in FRAMES[place]]
+    base = "\nbase: debian" if place == "recipe" and not line.startswith("base") else ""
+    return [frame.format(line + ends + base) for frame in FRAMES[place]]
 
 
-def told(text: str) -> list[Mistake]:
+def told(text: str, place: Place = "topology") -> list[Mistake]:
+    if place == "recipe":
+        with pytest.raises(TopologyError) as caught:
+            loads_recipe(text)
+        return list(caught.value.mistakes)
     try:
         topology = loads(text)
     except TopologyError as error:
@@ -64,7 +73,7 @@ def told(text: str) -> list[Mistake]:
 def test_a_retired_key_is_found_at_every_place_and_says_what_to_write(row: Retired) -> None:
     value = row.instead.partition(": ")[2] if row.carries else "x"
     for text in lines(row.place, f"{row.key}: {value}"):
-        found = [one for one in told(text) if f'"{row.key}"' in one.message]
+        found = [one for one in told(text, row.place) if f'"{row.key}"' in one.message]
         assert [one.hint for one in found] == [row.hint]
         assert row.since in found[0].message
         assert text.splitlines()[found[0].line - 1][found[0].column - 1 :].startswith(row.key)
@@ -76,8 +85,10 @@ def test_a_retired_key_is_no_key_and_what_is_to_be_written_instead_is_one(row: R
     assert row.key not in {name for key, field in fields for name in (key, field.alias)}
     assert row.hint
     for text in lines(row.at, row.instead) if row.instead else ():
-        topology = loads(text)
-        assert topology.warnings == ()
+        if row.at == "recipe":
+            assert loads_recipe(text).name == "a"
+        else:
+            assert loads(text).warnings == ()
         assert row.successor in MODELS[row.at].model_fields
 
 

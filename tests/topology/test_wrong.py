@@ -59,7 +59,7 @@ def test_a_path_that_loops_is_refused(tmp_path: Path) -> None:
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "program"
     path.write_bytes(b"\x7fELF\0\0\1\2")
-    assert refused(path) == f"{path}: is a binary file (a topology is YAML in UTF-8)"
+    assert refused(path) == f"{path}: is a binary file (it has to be YAML in UTF-8)"
 
 
 def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
