@@ -66,6 +66,21 @@ class Process(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFolder:
+    """A folder of the host's that a program serves to others, and all that it may touch.
+
+    Attributes:
+        path: The folder, absolute.
+        at: Where the program sees it: a folder that every system has, which it does not need.
+        writable: Whether it may be written to; not even root can where it may not.
+    """
+
+    path: str
+    at: str
+    writable: bool
+
+
 class Launcher(Protocol):
     """Something that starts programs inside a lab."""
 
@@ -75,6 +90,7 @@ class Launcher(Protocol):
         *,
         descriptors: Mapping[int, int],
         taps: Mapping[int, str] | None = None,
+        folder: ServedFolder | None = None,
     ) -> Process:
         """Start a program.
 
@@ -84,6 +100,8 @@ class Launcher(Protocol):
                 gets. The caller keeps its own copies and closes them. 0, 1 and 2 default to
                 /dev/null.
             taps: The child's descriptor numbers, each with the name of the tap that it gets.
+            folder: What it serves; then it is root in a user namespace of its own, and reaches
+                neither the lab's links nor a network.
 
         Raises:
             LaunchError: The program could not be started.

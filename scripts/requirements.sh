@@ -12,8 +12,8 @@ dpkg-deb:dpkg
 '
 
 # Optional, each asked for by what needs it; tests try all. Text in pictures of screens; the image of a
-# whole system; disks with a boot loader; archives that are compressed so; firmware for UEFI; another
-# architecture.
+# whole system; disks with a boot loader; a TPM; folders of the host in guests (Debian 12 has that in
+# qemu-system-common); archives that are compressed so; firmware for UEFI; another architecture.
 development='
 tesseract:tesseract-ocr
 mmdebstrap:mmdebstrap
@@ -22,6 +22,7 @@ mke2fs:e2fsprogs
 mformat:mtools
 sfdisk:fdisk
 swtpm:swtpm
+/usr/share/qemu/vhost-user:virtiofsd
 lzop:lzop
 zstd:zstd
 /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf

@@ -43,9 +43,12 @@ class Check:
 
 async def check_host() -> list[Check]:
     """Look at everything; nothing is changed, and a few programs are run."""
+    from netlab.machine.shares import find_virtiofsd
+
     checks = [check_python(), check_command()]
     checks += [await check_program(name, "missing") for name in PROGRAMS]
     checks += [await check_program(name, "warning") for name in BUILDERS]
+    checks.append(check_virtiofsd(find_virtiofsd()))
     checks.append(await check_namespaces())
     checks += [check_tun(), check_kvm(), check_memory(), check_runtime_folder(), check_image()]
     return checks
@@ -108,6 +111,20 @@ async def check_program(name: str, otherwise: State) -> Check:
         return Check(name=name, state=otherwise, detail=str(error), fix=f"reinstall {name}")
     words = completed.stdout.decode(errors="replace").splitlines()
     return Check(name=name, state="ok", detail=words[0] if words else find_program(name))
+
+
+def check_virtiofsd(program: str | None) -> Check:
+    """Whether folders of the host can be shared with guests; only who shares some needs it.
+
+    Args:
+        program: The host's virtiofsd, or None.
+    """
+    name = "virtiofsd"
+    if program is not None:
+        return Check(name=name, state="ok", detail=program)
+    detail = "not installed: nodes with shares need it"
+    fix = MissingProgramError(name, name).hint or ""
+    return Check(name=name, state="warning", detail=detail, fix=fix)
 
 
 async def check_namespaces() -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,6 +80,7 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
     """
     from netlab.machine.argv import argv, channels
     from netlab.machine.boot import FirmwareFiles, ImageFiles, choose_boot
+    from netlab.machine.shares import choose_shares
 
     image = _image(node)
     files = ImageFiles(
@@ -98,6 +100,7 @@ def command_line(node: NodePlan) -> tuple[str, ...]:
         firmware=None if node.firmware.kind == "bios" else firmware,
         netboot=lambda name: f"{{{name}:netboot}}",
     )
+    boot = replace(boot, shares=choose_shares(node, "{virtiofsd}"))
     accel = "kvm" if node.accel == "kvm" else "tcg"
     return argv(node, boot, accel=accel, channels=channels(node))
 
@@ -150,5 +153,33 @@ def _show(plan: Plan, *, commands: bool) -> None:
                 for disk in node.disks
             ],
         )
+    _show_shares(plan)
     for node in plan.nodes if commands else ():
         print(f"\n{node.name}:\n{shlex.join(command_line(node))}")
+
+
+def _show_shares(plan: Plan) -> None:
+    """Show which source each path has that a share is meant for, and what follows from that."""
+    from netlab.plan.snapshots import snapshot_obstacles
+
+    if not any(node.shares for node in plan.nodes):
+        return
+    print()
+    write_table(
+        ("node", "path", "provided by", "source", "access", "tag"),
+        [
+            (
+                node.name,
+                share.target,
+                share.provided_by,
+                share.source,
+                share.access,
+                share.tag,
+            )
+            for node in plan.nodes
+            for share in node.shares
+        ],
+    )
+    for node in plan.nodes:
+        if obstacles := snapshot_obstacles(node):
+            say(f"{node.name} cannot be saved with its memory: {', '.join(obstacles)}")

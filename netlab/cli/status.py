@@ -97,6 +97,10 @@ def _show_lab(lab: dict[str, Any], output: Format, *, wide: bool) -> None:
             for node in nodes
         ],
     )
+    for node in nodes:
+        for share in node.get("shares", ()):
+            path = f"{node['name']}:{share['target']}"
+            say(f"{path} is {share['source']} of the host: {share['access']}")
     kept = [
         f"{lab['lab']}/{node['name']}/{serial}" for node in nodes for serial in node.get("kept", ())
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from netlab.cli.options import Format, FormatOption, SetOption, TopologyOption, 
 from netlab.cli.output import say, write_json
 from netlab.cli.topologies import find_topology
 from netlab.errors import Mistake, TopologyError, UsageError
-
-if TYPE_CHECKING:
-    from netlab.topology.model import Topology
 
 app = make_app()
 
@@ -70,21 +67,22 @@ def _check(path: Path, variables: dict[str, str]) -> list[Mistake]:
     """Say that a file is right, and what should be written otherwise; return that."""
     from netlab.plan.resolve import resolve
     from netlab.topology.load import examine
+    from netlab.topology.source import Mistakes
 
     topology = examine(path, variables=variables)
-    for warning in topology.warnings:
-        say(str(warning))
-    plan = resolve(topology)
-    others = _others(path, topology, plan.warnings)
-    for warning in others:
+    placed = Mistakes(topology.source)
+    plan = resolve(topology, placed=placed)
+    known = [*topology.warnings, *placed.all()]
+    known += _others(path, known, plan.warnings)
+    for warning in known:
         say(str(warning))
     say(f"{path}: {len(plan.nodes)} nodes, {len(plan.segments)} segments")
-    return [*topology.warnings, *others]
+    return known
 
 
-def _others(path: Path, topology: Topology, warnings: tuple[str, ...]) -> list[Mistake]:
-    """Return the planner's own warnings: they are of the whole, and have no position."""
-    known = {warning.text for warning in topology.warnings}
+def _others(path: Path, placed: list[Mistake], warnings: tuple[str, ...]) -> list[Mistake]:
+    """Return the planner's other warnings: they are of the whole, and have no position."""
+    known = {warning.text for warning in placed}
     return [Mistake(str(path), 0, 0, "", text) for text in warnings if text not in known]
 
 

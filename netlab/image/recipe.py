@@ -178,6 +178,7 @@ MICRO = Recipe(
         "sit",
         "tun",
         "veth",
+        "virtiofs",
         "vrf",
         "vxlan",
         "wireguard",

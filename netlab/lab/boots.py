@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -15,6 +16,7 @@ from netlab.image.store import Image, Store
 from netlab.lab.events import EventLog
 from netlab.machine.boot import Boot, FirmwareFiles, ImageFiles, choose_boot
 from netlab.machine.seed import make_seed
+from netlab.machine.shares import choose_shares, find_virtiofsd
 from netlab.plan.catalogue import IMAGES, stored_name
 from netlab.plan.images import name_of
 from netlab.plan.machines import least_memory
@@ -58,8 +60,10 @@ async def open_boots(
             stack.callback(path.unlink, missing_ok=True)
             await trio.to_thread.run_sync(write_netboot, images[name], path)
 
+        virtiofsd = find_virtiofsd()
+
         def boot(node: NodePlan) -> Boot:
-            return choose_boot(
+            found = choose_boot(
                 node,
                 _files(images.get(_stored(node))),
                 own=lambda name: str(folder.absolute() / "nodes" / node.name / name),
@@ -67,8 +71,18 @@ async def open_boots(
                 netboot=lambda name: str(paths[name].absolute()),
                 seed=make_seed(node, plan.hosts),
             )
+            return replace(found, shares=choose_shares(node, virtiofsd))
 
-        yield {node.name: boot(node) for node in plan.nodes}
+        boots = {node.name: boot(node) for node in plan.nodes}
+        _tell_shares(boots, events)
+        yield boots
+
+
+def _tell_shares(boots: Mapping[str, Boot], events: EventLog) -> None:
+    """Say how shares get into their nodes, which this host has decided and not the plan."""
+    for name, boot in boots.items():
+        for share in boot.shares:
+            events.record("node", f"{share.target} comes by {share.driver}", node=name)
 
 
 async def ensure_image(name: str, store: Store, events: EventLog) -> Image:

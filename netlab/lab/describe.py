@@ -88,5 +88,14 @@ def _describe_plan(node: NodePlan) -> dict[str, object]:
         "image": node.image or "none",
         "loopback": list(node.loopback),
         "interfaces": interfaces,
+        "shares": [
+            {
+                "target": share.target,
+                "source": share.source,
+                "access": share.access,
+                "provided_by": share.provided_by,
+            }
+            for share in node.shares
+        ],
         "kept": [disk.serial for disk in node.disks if disk.persist],
     }

@@ -27,9 +27,11 @@ from netlab.machine.cloudinit import wait_cloud_init
 from netlab.machine.disk import has_files, open_files
 from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
+from netlab.machine.mounts import mount_shares
 from netlab.machine.output import Output, execute_telling
 from netlab.machine.streams import STREAMS, PortStream, Terminal, open_program
 from netlab.plan.model import HostPlan, NodePlan
+from netlab.plan.snapshots import SAVING, check_snapshot
 from netlab.process import Launcher
 from netlab.scopes import open_background
 
@@ -194,9 +196,12 @@ class Node:
         """Run a command of QEMU's monitor and return what it returns.
 
         Raises:
+            InputError: It would save a node of which not all can be saved.
             QMPCommandError: QEMU refuses.
             MachineDiedError: QEMU has ended.
         """
+        if command in SAVING:
+            check_snapshot(self.plan)
         return await self.machine.qmp.execute(command, **arguments)
 
     async def pause(self) -> None:
@@ -352,6 +357,7 @@ class Node:
                 await wait_cloud_init(machine.agent, self.plan.name)
             if self.plan.configure:
                 self._enter("configuring", "the agent answers")
+                await mount_shares(machine.agent, self.plan.name, machine.shares)
                 await apply_identity(machine.agent, self.plan, hosts)
         except AgentError:
             # A guest that reboots while it is configured is not broken: it is configured again.

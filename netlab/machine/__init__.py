@@ -7,13 +7,16 @@ The modules, in the order in which a machine comes to life::
     disk.py        overlays over images
     accel.py       KVM when it really works, else TCG
     machine.py     open_machine: QEMU from start to end
-    tpm.py         swtpm beside it
+    companion.py   a program beside it
+    tpm.py           swtpm
+    shares.py        virtiofsd, for folders of the host
     qmp.py         QEMU's monitor: commands and events
     agent.py       the guest agent: programs and files in the guest
     channel.py       its wire protocol, in step after anything
     console.py     the serial console: logged, attachable
     identity.py    hostname, interfaces, addresses, routes, files, commands: pushed over the agent
     verify.py        and read back
+    mounts.py      shares, mounted in the guest
     seed.py        what a node is, as cloud-init reads it; pure
     cloudinit.py     and waited for
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from netlab.errors import InputError
 from netlab.machine.boot import Boot
-from netlab.machine.devices import device_options, tpm_options
+from netlab.machine.devices import device_options, share_options, tpm_options
 from netlab.machine.drives import disk_options, escape, firmware_options
 from netlab.plan.architectures import ARCHITECTURES, Architecture
 from netlab.plan.catalogue import MAXIMUM_DISKS, MAXIMUM_INTERFACES
@@ -55,6 +55,7 @@ class Channels:
         console: A stream socket for the serial console.
         interfaces: A tap for each interface, in the plan's order.
         tpm: A stream socket to its TPM, or None without one.
+        shares: A stream socket to who serves it, for each share that is on.
     """
 
     qmp: int
@@ -62,6 +63,7 @@ class Channels:
     console: int
     interfaces: tuple[int, ...]
     tpm: int | None = None
+    shares: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +95,14 @@ def channels(node: NodePlan) -> Channels:
     """Return the descriptor numbers for a node: one after the other, from 10 up."""
     first = FIRST_DESCRIPTOR + 3
     behind = first + len(node.interfaces)
+    shares = range(behind + 1, behind + 1 + sum(share.on for share in node.shares))
     return Channels(
         qmp=FIRST_DESCRIPTOR,
         agent=FIRST_DESCRIPTOR + 1,
         console=FIRST_DESCRIPTOR + 2,
         interfaces=tuple(range(first, behind)),
         tpm=behind if node.devices.tpm else None,
+        shares=tuple(shares),
     )
 
 
@@ -126,9 +130,10 @@ def argv(
     pci = chassis.pci
     arguments = (
         *_chassis(node, architecture, boot, accel),
-        *_channel_devices(channels, chassis),
+        *_channel_devices(channels, chassis, multifunction=bool(boot.shares)),
         *device_options(node.devices, boot, pci),
         *tpm_options(channels.tpm),
+        *share_options(boot.shares, channels.shares, pci, chassis.serial_slot),
         *_display(node.display, pci),
         *(() if boot.firmware is None else firmware_options(boot.firmware)),
         *_boot(boot),
@@ -155,11 +160,23 @@ def _chassis(
         ("-cpu", _cpu(node, architecture, accel)),
         ("-smp", str(node.cpus)),
         ("-m", f"{node.memory}M"),
+        *_memory(node, boot),
         ("-uuid", node.uuid),
         ("-rtc", "base=utc"),
         # A panicked guest stays to be looked at.
         ("-action", "panic=pause"),
     )
+
+
+def _memory(node: NodePlan, boot: Boot) -> tuple[tuple[str, str], ...]:
+    """Let who serves a share see the memory: requests over virtiofs are addresses in it."""
+    if not _is_shared(boot):
+        return ()
+    return (("-object", f"memory-backend-memfd,id=memory0,size={node.memory}M,share=on"),)
+
+
+def _is_shared(boot: Boot) -> bool:
+    return any(share.driver == "virtiofs" for share in boot.shares)
 
 
 def _nics(node: NodePlan, boot: Boot, channels: Channels, pci: str) -> Iterator[tuple[str, str]]:
@@ -200,7 +217,10 @@ def _check(node: NodePlan, boot: Boot) -> Architecture:
     return architecture
 
 
-def _channel_devices(channels: Channels, chassis: _Chassis) -> tuple[tuple[str, str], ...]:
+def _channel_devices(
+    channels: Channels, chassis: _Chassis, *, multifunction: bool
+) -> tuple[tuple[str, str], ...]:
+    others = ",multifunction=on" if multifunction else ""
     return (
         ("-chardev", f"socket,id=qmp,fd={channels.qmp}"),
         ("-mon", "chardev=qmp,mode=control"),
@@ -209,7 +229,7 @@ def _channel_devices(channels: Channels, chassis: _Chassis) -> tuple[tuple[str, 
         (
             "-device",
             f"virtio-serial-pci,id=serial0,bus={chassis.pci},addr={chassis.serial_slot:#x},"
-            "disable-legacy=on",
+            f"disable-legacy=on{others}",
         ),
         ("-chardev", f"socket,id=agent,fd={channels.agent}"),
         (
@@ -236,7 +256,8 @@ def _machine(machine: str, architecture: Architecture, boot: Boot) -> str:
     elif boot.network:
         # The BIOS, and iPXE with it, then speaks on the serial port.
         options = ("graphics=off",)
-    return ",".join((machine, *architecture.machine_options, *options))
+    memory = ("memory-backend=memory0",) if _is_shared(boot) else ()
+    return ",".join((machine, *architecture.machine_options, *options, *memory))
 
 
 def _boot(boot: Boot) -> tuple[tuple[str, str], ...]:

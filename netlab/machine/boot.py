@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, NodePlan
+from netlab.plan.parts import ShareDriver
 
 _MIB = 1 << 20
 
@@ -119,6 +120,27 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A folder of the host's for a machine's guest.
+
+    Attributes:
+        tag: By what the guest finds it.
+        source: The folder.
+        target: Where the guest mounts it.
+        writable: Whether the guest may write to it.
+        driver: How it gets there.
+        program: The host's virtiofsd; None over 9p, which QEMU speaks itself.
+    """
+
+    tag: str
+    source: str
+    target: str
+    writable: bool
+    driver: ShareDriver
+    program: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """What a machine boots from.
 
@@ -133,6 +155,7 @@ class Boot:
         seed: What cloud-init finds, or None.
         tpm: The folder with what its TPM keeps, or None without one.
         credentials: What SMBIOS hands to systemd in the guest.
+        shares: Folders of the host's for the guest.
     """
 
     kernel: str | None
@@ -145,6 +168,7 @@ class Boot:
     seed: Seed | None = None
     tpm: str | None = None
     credentials: tuple[OwnFile, ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from netlab.errors import InputError
 from netlab.machine.boot import FirmwareFiles
 from netlab.machine.disk import find_cdrom_mistakes, find_disk_mistakes
 from netlab.machine.firmware import find_firmware
+from netlab.machine.shares import choose_shares, find_share_mistakes, find_virtiofsd
 from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.model import NodePlan
 from netlab.process import find_program
@@ -22,16 +23,20 @@ def find_files(nodes: Iterable[NodePlan]) -> dict[str, FirmwareFiles | None]:
     Raises:
         InputError: Files are not there, or not what they should be: a line for each.
         MissingFeatureError: UEFI firmware is needed and not installed.
-        MissingProgramError: mtools for a seed, or swtpm for a TPM, are not installed.
+        MissingProgramError: mtools for a seed, swtpm for a TPM, or virtiofsd for a share, are not
+            installed.
     """
     found: dict[str, FirmwareFiles | None] = {}
     wrong: list[str] = []
+    virtiofsd = find_virtiofsd()
     for node in nodes:
         if node.cloud_init.enabled:
             find_program("mformat")
         if node.devices.tpm:
             find_program("swtpm")
+        choose_shares(node, virtiofsd)
         mistakes = [*find_disk_mistakes(node.disks), *find_cdrom_mistakes(node.cdroms)]
+        mistakes += find_share_mistakes(node.shares)
         try:
             found[node.name] = find_firmware(node.firmware, uefi=ARCHITECTURES[node.arch].uefi)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""QEMU as a process, and swtpm beside it: its end is awaited, explained and, if need be, forced."""
+"""QEMU or a program beside it: its end is awaited, explained and, if need be, forced."""
 
 from __future__ import annotations
 

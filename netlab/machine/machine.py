@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shlex
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,13 @@ from netlab.errors import (
 )
 from netlab.machine.agent import open_agent
 from netlab.machine.argv import Channels, argv, channels, nic_id
-from netlab.machine.boot import Boot
+from netlab.machine.boot import Boot, Share
+from netlab.machine.companion import Surroundings
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.life import Life
 from netlab.machine.qmp import QMP, open_qmp
+from netlab.machine.shares import open_shares
 from netlab.machine.tpm import open_tpm
 from netlab.machine.transcript import Transcript, open_transcript
 from netlab.plan.model import NodePlan
@@ -63,12 +65,16 @@ class Machine:
         qmp: Its monitor.
         agent: Its guest's agent.
         console: Its serial console.
+        shares: Folders of the host's that its guest can mount.
         unplugged: Interfaces whose cable is out, as :meth:`set_link` left them: QEMU cannot be
             asked.
     """
 
-    def __init__(self, node: NodePlan, life: Life, health: Health) -> None:
+    def __init__(
+        self, node: NodePlan, life: Life, health: Health, shares: tuple[Share, ...]
+    ) -> None:
         self.unplugged: frozenset[str] = frozenset()
+        self.shares = shares
         self.node = node
         self.argv = life.process.argv
         self.pid = life.process.pid
@@ -237,18 +243,24 @@ async def open_machine(
 
     Raises:
         InputError: The node cannot be built.
-        LaunchError: QEMU, or its TPM, did not start; the error has the command line and output.
+        LaunchError: QEMU, or what is beside it, did not start; the error has command line and
+            output.
         MissingProgramError: One of them is not installed.
         SandboxError: The launcher is gone.
     """
     numbers = channels(node)
     program, *arguments = argv(node, boot, accel=accel, channels=numbers)
     command = (find_program(program), *arguments)
+    surroundings = Surroundings(name=node.name, launcher=launcher, folder=folder)
     async with (
-        open_tpm(node.name, boot.tpm, launcher, folder) as tpm,
+        open_tpm(boot.tpm, surroundings) as tpm,
+        open_shares(boot.shares, surroundings) as shares,
         open_background() as nursery,
     ):
-        given = _Theirs(numbers=numbers, tpm=tpm.end if tpm else None)
+        beside = dict(zip((numbers.tpm, *numbers.shares), (tpm, *shares), strict=True))
+        companions = {number: one for number, one in beside.items() if number and one}
+        ends = {number: one.end for number, one in companions.items()}
+        given = _Theirs(numbers=numbers, ends=ends)
         streams, process = await _launch(node, command, given, launcher, folder)
         life = Life(name=node.name, process=process, folder=folder)
         nursery.start_soon(life.watch)
@@ -256,10 +268,10 @@ async def open_machine(
             async with _open_health(life, streams, boot) as health:
                 nursery.start_soon(health.watch_events)
                 nursery.start_soon(health.watch_console)
-                if tpm is not None:
-                    nursery.start_soon(tpm.watch, life, health)
+                for companion in companions.values():
+                    nursery.start_soon(companion.watch, life, health)
                 try:
-                    yield Machine(node, life, health)
+                    yield Machine(node, life, health, boot.shares)
                 finally:
                     await life.end()
         finally:
@@ -295,10 +307,10 @@ class _Streams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Theirs:
-    """QEMU's numbers of its descriptors, and its end of what was there before it."""
+    """QEMU's numbers of its descriptors, and its ends of what was there before it, by number."""
 
     numbers: Channels
-    tpm: socket.socket | None
+    ends: Mapping[int, socket.socket]
 
 
 async def _launch(
@@ -320,8 +332,8 @@ async def _launch(
             ends.append(trio.SocketStream(trio.socket.from_stdlib_socket(mine)))
         log = theirs.enter_context(log_path.open("ab", buffering=0))
         descriptors[1] = descriptors[2] = log.fileno()
-        if given.tpm is not None and numbers.tpm is not None:
-            descriptors[numbers.tpm] = theirs.enter_context(given.tpm).fileno()
+        for number, end in given.ends.items():
+            descriptors[number] = theirs.enter_context(end).fileno()
         process = await launcher.launch(command, descriptors=descriptors, taps=taps)
         ours.pop_all()
     qmp, agent, console = ends

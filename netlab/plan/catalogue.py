@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from netlab.plan.model import BootFrom, Bus
+from netlab.plan.parts import ShareDriver
 
 MAXIMUM_INTERFACES = 120
 """Interfaces of one machine: 15 slots of its PCI bus with 8 functions each, without a bridge."""
@@ -14,6 +15,10 @@ MAXIMUM_DISKS: dict[Bus, int] = {"virtio": 8, "scsi": 31, "sata": 6, "nvme": 8}
 """Disks of one machine on each bus: as many slots of its PCI bus as are kept for them, as many
 targets as Proxmox numbers, as many ports as an AHCI controller of QEMU's has, as many functions as
 a slot has."""
+
+
+MAXIMUM_SHARES = 7
+"""Shares of one machine: functions of a slot of its PCI bus, the first of which is another's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,8 @@ class ImageFacts:
             given to QEMU), ``disk`` (there is a loader on its disk), ``network``.
         buses: On which buses it finds disks.
         cloud_init: Whether cloud-init is in it; where nothing is known, it may be.
+        shares: By which drivers it mounts shares. Debian's cloud kernel is built without 9p
+            (``# CONFIG_NET_9P is not set``, on both architectures).
         disk: Whether its root is on a disk, over which each machine has a layer of its own.
         minimum_memory: MiB below which it does not start, without interfaces.
         interface_memory: KiB that each interface takes: 256 buffers for frames that arrive.
@@ -41,6 +48,7 @@ class ImageFacts:
     boots: tuple[BootFrom, ...]
     buses: tuple[Bus, ...]
     cloud_init: bool
+    shares: tuple[ShareDriver, ...]
     disk: bool
     minimum_memory: int
     interface_memory: int
@@ -62,6 +70,7 @@ NO_IMAGE = ImageFacts(
     boots=("disk", "network"),
     buses=("virtio", "scsi", "sata", "nvme"),
     cloud_init=True,
+    shares=("virtiofs", "9p"),
     disk=False,
     minimum_memory=1,
     interface_memory=0,
@@ -79,6 +88,7 @@ IMAGES = {
         boots=("kernel", "network"),
         buses=("virtio",),
         cloud_init=False,
+        shares=("virtiofs",),
         disk=False,
         minimum_memory=116,
         interface_memory=512,
@@ -93,6 +103,7 @@ IMAGES = {
         boots=("kernel", "disk"),
         buses=("virtio", "scsi", "nvme"),
         cloud_init=True,
+        shares=("virtiofs",),
         disk=True,
         minimum_memory=256,
         interface_memory=512,

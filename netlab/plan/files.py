@@ -43,7 +43,10 @@ def _anchored(node: NodePlan, folder: str) -> NodePlan:
     disks = tuple(replace(disk, file=_join(folder, disk.file)) for disk in node.disks)
     cdroms = tuple(replace(cdrom, file=_join(folder, cdrom.file) or "") for cdrom in node.cdroms)
     firmware = _firmware(node.firmware, folder)
-    return replace(node, firmware=firmware, disks=disks, cdroms=cdroms)
+    shares = tuple(
+        replace(share, source=posixpath.join(folder, share.source)) for share in node.shares
+    )
+    return replace(node, firmware=firmware, disks=disks, cdroms=cdroms, shares=shares)
 
 
 def _firmware(firmware: FirmwarePlan, folder: str) -> FirmwarePlan:

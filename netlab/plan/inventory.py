@@ -170,7 +170,7 @@ def _extent(node: PlannedNode) -> _Extent:
     loopback = settings.loopback
     lists = (
         *(settings.routes, settings.files, settings.run),
-        *(settings.disks, settings.cdroms, settings.devices.credentials),
+        *(settings.disks, settings.cdroms, settings.shares, settings.devices.credentials),
     )
     return _Extent(
         interfaces=len(settings.vlans) + len(own),

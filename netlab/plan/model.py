@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from netlab.plan.parts import NO_SEED, PLAIN, CloudInitPlan, DevicesPlan
+from netlab.plan.parts import NO_SEED, PLAIN, CloudInitPlan, DevicesPlan, SharePlan
 
 Wire = Literal["exact", "fast"]
 Accel = Literal["auto", "kvm", "tcg"]
@@ -203,6 +203,7 @@ class NodePlan:
         cdroms: Images of CD-ROMs in its drives.
         cloud_init: What cloud-init finds in its seed, if it has one.
         devices: What else it has.
+        shares: Folders of the host's for its guest, those that are off among them.
         wire: Whether offloads are negotiated with the guest.
         uuid: SMBIOS UUID: given, or a function of lab and node.
         interfaces: vlans first, then explicit ones, then links, each in file order.
@@ -238,6 +239,7 @@ class NodePlan:
     cdroms: tuple[CdromPlan, ...] = ()
     cloud_init: CloudInitPlan = NO_SEED
     devices: DevicesPlan = PLAIN
+    shares: tuple[SharePlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+ShareDriver = Literal["virtiofs", "9p"]
+Provider = Literal["share", "image"]
 
 _PREFIX = "io.systemd.credential.binary:"
 
@@ -110,3 +114,37 @@ class CloudInitPlan:
 
 
 NO_SEED = CloudInitPlan()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharePlan:
+    """A folder of the host's for a guest.
+
+    Attributes:
+        tag: By what the guest finds it; another for each of a node's.
+        source: The folder.
+        target: Where the guest has it.
+        writable: Whether the guest may write to it.
+        drivers: How it can get there; the first that the host has is taken.
+        provided_by: What the guest finds at the target: the ``share``, or what its ``image`` has
+            there. Then the share is off: the machine has no device for it.
+    """
+
+    tag: str
+    source: str
+    target: str
+    writable: bool
+    drivers: tuple[ShareDriver, ...]
+    provided_by: Provider = "share"
+
+    @property
+    def on(self) -> bool:
+        """Whether the machine has it."""
+        return self.provided_by == "share"
+
+    @property
+    def access(self) -> Literal["read-only", "writable", "off"]:
+        """What the guest may do with the folder."""
+        if not self.on:
+            return "off"
+        return "writable" if self.writable else "read-only"

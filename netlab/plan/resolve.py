@@ -37,16 +37,17 @@ from netlab.plan.wiring import Segment, make_segments
 from netlab.topology.model import Topology
 from netlab.topology.names import check_lab_name
 from netlab.topology.ranges import compact
-from netlab.topology.source import Mistakes, WrongError
+from netlab.topology.source import Mistakes, Path, WrongError, quote
 
 
-def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
+def resolve(topology: Topology, *, lab: str | None = None, placed: Mistakes | None = None) -> Plan:
     """Decide everything that a lab will be.
 
     Args:
         topology: What its author wrote.
         lab: The lab's name; the topology's own when None. Another name gives other MAC addresses,
             UUIDs and long names, so that labs of one file can be told apart.
+        placed: Gets those of the plan's own warnings that have a place in the file.
 
     Raises:
         TopologyError: Every mistake that the topology makes as a whole, with its position.
@@ -66,6 +67,8 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
     # For their mistakes only: checks are no part of the plan.
     make_checklist(topology, nodes, mistakes)
     mistakes.check()
+    placed = Mistakes(topology.source) if placed is None else placed
+    _find_shares_off(nodes.values(), placed)
     return Plan(
         lab=name,
         topology=topology.name,
@@ -73,7 +76,7 @@ def resolve(topology: Topology, *, lab: str | None = None) -> Plan:
         segments=tuple(_segment(name, segment) for segment in segments),
         hosts=tuple(_host(node, addressing) for node in planned),
         warnings=(
-            *(one.text for one in topology.warnings),
+            *(one.text for one in (*topology.warnings, *placed.all())),
             *_missing_ids(nodes.values()),
             *_ways_out(planned),
             *warnings,
@@ -167,6 +170,7 @@ def _node(
         agent=settings.agent,
         configure=settings.configure,
         devices=_devices(settings.devices, uuid),
+        shares=settings.shares,
     )
 
 
@@ -228,3 +232,19 @@ def _ways_out(nodes: Iterable[NodePlan]) -> tuple[str, ...]:
         f"{compact(names)} {have} qemu_args: QEMU is told what netlab knows nothing of, "
         "and no export has it",
     )
+
+
+def _find_shares_off(nodes: Iterable[PlannedNode], warnings: Mistakes) -> None:
+    """Find the shares that give way to what an image has, each where it stands and once."""
+    names: dict[tuple[Path, str], list[str]] = {}
+    for node in nodes:
+        for index, share in enumerate(node.settings.shares):
+            if not share.on:
+                where = (*node.settings.places["shares"], index)
+                names.setdefault((where, share.target), []).append(node.name)
+    for (where, target), those in names.items():
+        message = (
+            f"the share at {quote(target)} is off for {compact(those)}: the system on its disk"
+        )
+        hint = "shadow: true has the share instead"
+        warnings.add(where, f"{message} has that path itself", hint)

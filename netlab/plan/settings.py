@@ -27,9 +27,10 @@ from netlab.plan.model import (
     MachineType,
     Wire,
 )
-from netlab.plan.parts import CloudInitPlan, DevicesPlan
+from netlab.plan.parts import CloudInitPlan, DevicesPlan, SharePlan
 from netlab.plan.platform import plan_platform
 from netlab.plan.seeds import plan_cloud_init
+from netlab.plan.shares import plan_shares
 from netlab.topology.hardware import NO_DISK
 from netlab.topology.model import File, Node, Route, Settings, Topology
 from netlab.topology.recipe import is_recipe
@@ -80,6 +81,7 @@ class NodeSettings:
     cdroms: tuple[CdromPlan, ...]
     cloud_init: CloudInitPlan
     devices: DevicesPlan
+    shares: tuple[SharePlan, ...]
     wire: Wire
     mtu: int
     agent: bool
@@ -103,6 +105,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     layers = _layers(topology, pattern, topology.nodes[pattern], mistakes)
     values, places = _collect(layers)
     place = ("nodes", pattern)
+    given = _given_files(layers)
     image, facts = _image(values.get("image"), places.get("image", place), topology, mistakes)
     platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
     root = values.get("disk"), places.get("disk", place)
@@ -126,7 +129,8 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         ),
         devices=plan_devices(values, places, _credentials(layers, topology, mistakes), mistakes),
         configure=values.get("configure", values.get("agent", True)),
-        files=_files(layers, topology, mistakes),
+        shares=_shares(facts, values, places, given, mistakes),
+        files=_files(given, topology, mistakes),
         places=places,
     )
     _check_image(settings, mistakes)
@@ -295,13 +299,32 @@ def _credentials(
     return credentials
 
 
-def _files(
-    layers: list[tuple[Path, Settings]], topology: Topology, mistakes: Mistakes
-) -> tuple[FilePlan, ...]:
+def _given_files(layers: list[tuple[Path, Settings]]) -> dict[str, tuple[Path, File]]:
+    """Return a node's files by their paths, each with the place where it stands."""
     files: dict[str, tuple[Path, File]] = {}
     for owner, layer in layers:
         for path, file in (layer.files or {}).items():
             files[path] = ((*owner, "files", path), file)
+    return files
+
+
+def _shares(
+    facts: ImageFacts,
+    values: Mapping[str, Any],
+    places: Mapping[str, Path],
+    files: Mapping[str, tuple[Path, File]],
+    mistakes: Mistakes,
+) -> tuple[SharePlan, ...]:
+    # Netlab's kernel and a root in memory are netlab's own; all else is somebody's whole system.
+    whole = facts.disk or values.get("boot", facts.boots[0]) != "kernel"
+    shares = values.get("shares", ()), places.get("shares", ())
+    taken = {path: place for path, (place, _) in files.items()}
+    return plan_shares(shares, facts.shares, taken, mistakes, whole=whole)
+
+
+def _files(
+    files: Mapping[str, tuple[Path, File]], topology: Topology, mistakes: Mistakes
+) -> tuple[FilePlan, ...]:
     for path, (place, _) in files.items():
         inside = next((other for other in files if other.startswith(f"{path}/")), None)
         if inside is not None:

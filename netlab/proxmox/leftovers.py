@@ -10,6 +10,7 @@ from netlab.plan.model import NodePlan
 def left_out(node: NodePlan) -> Iterator[str]:
     """Yield what the machine on Proxmox does not have of the node, a line each."""
     devices = node.devices
+    yield from _shares(node)
     if node.cdroms:
         yield f"{node.name}: cdroms are left out: upload the images there, and give it a drive"
     if node.cloud_init.enabled:
@@ -22,3 +23,9 @@ def left_out(node: NodePlan) -> Iterator[str]:
         yield f"{node.name}: smbios.oem_strings are left out: Proxmox has no word for them"
     if devices.credentials:
         yield f"{node.name}: credentials are left out: no secret goes into a backup by itself"
+
+
+def _shares(node: NodePlan) -> Iterator[str]:
+    for share in node.shares:
+        if share.on:
+            yield f"{node.name}: the share at {share.target} is left out: its folder is this host's"

@@ -15,6 +15,7 @@ PID 1, single-threaded, on the standard library and pyroute2's message classes::
 
     init.py         the loop: requests, exits, the end
     spawn.py        starts programs with descriptors under given numbers
+    seclusion.py    namespaces of its own for a program that serves a folder
     links.py        bridges, taps, link state, counters, capture sockets
     taps.py         /dev/net/tun
     wiring.py       frames through every segment

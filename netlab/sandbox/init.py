@@ -19,7 +19,7 @@ from typing import NamedTuple, NoReturn
 from netlab.sandbox import messages, system, wiring
 from netlab.sandbox.links import Links, remove_taps
 from netlab.sandbox.messages import Body, Message, Outgoing, RefusedError
-from netlab.sandbox.spawn import spawn
+from netlab.sandbox.spawn import Enclosure, spawn
 
 
 class Answer(NamedTuple):
@@ -127,7 +127,9 @@ class Init:
         for target, tap in taps.items():
             descriptors[target] = self._links.tap(tap)
             self._links.drain(tap)
-        pid = spawn(argv, descriptors, self._limit)
+        served = message.body["folder"]
+        enclosure = served and Enclosure(**served)
+        pid = spawn(argv, descriptors, self._limit, enclosure)
         self._running[pid] = frozenset(taps.values())
         return Answer({"child": pid}, pid=pid)
 

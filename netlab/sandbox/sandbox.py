@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NoReturn
 
@@ -29,7 +29,7 @@ from netlab.errors import (
     describe_status,
 )
 from netlab.plan.model import SegmentPlan
-from netlab.process import Process, open_process
+from netlab.process import Process, ServedFolder, open_process
 from netlab.sandbox.connection import Connection, Ending
 from netlab.sandbox.host import check_host, explain_refusal, init_command
 from netlab.sandbox.layout import lay_out
@@ -108,6 +108,7 @@ class Sandbox:
         *,
         descriptors: Mapping[int, int],
         taps: Mapping[int, str] | None = None,
+        folder: ServedFolder | None = None,
     ) -> Process:
         """Start a program in the sandbox (see :class:`netlab.process.Launcher`).
 
@@ -120,7 +121,12 @@ class Sandbox:
         """
         taps = taps or {}
         _check_launch(argv, descriptors, taps)
-        fields = {"argv": list(argv), "targets": list(descriptors), "taps": dict(taps)}
+        fields = {
+            "argv": list(argv),
+            "targets": list(descriptors),
+            "taps": dict(taps),
+            "folder": folder and asdict(folder),
+        }
         answer = await self._connection.request("launch", fields, list(descriptors.values()))
         assert answer.ending is not None
         child: int = answer.message.body["child"]

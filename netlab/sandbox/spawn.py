@@ -6,10 +6,12 @@ import fcntl
 import os
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, NoReturn
 
 from netlab.sandbox.messages import RefusedError
+from netlab.sandbox.seclusion import seclude
 from netlab.sandbox.system import set_descriptor_limit
 
 _RESET = (
@@ -26,7 +28,20 @@ _RESET = (
 _STANDARD = (0, 1, 2)
 
 
-def spawn(argv: Sequence[str], descriptors: Mapping[int, int], limit: int) -> int:
+class Enclosure(NamedTuple):
+    """The folder that a program serves, as :func:`~netlab.sandbox.seclusion.seclude` has it."""
+
+    path: str
+    at: str
+    writable: bool
+
+
+def spawn(
+    argv: Sequence[str],
+    descriptors: Mapping[int, int],
+    limit: int,
+    enclosure: Enclosure | None = None,
+) -> int:
     """Start a program in a session of its own; return its process id here.
 
     Args:
@@ -34,6 +49,7 @@ def spawn(argv: Sequence[str], descriptors: Mapping[int, int], limit: int) -> in
         descriptors: The child's descriptor numbers, each with the descriptor of ours that it gets.
             0, 1 and 2 are /dev/null unless given.
         limit: Its soft limit of descriptors.
+        enclosure: The folder that it is to serve, or None for any other program.
 
     Raises:
         RefusedError: It could not be started; the message says why.
@@ -49,7 +65,7 @@ def spawn(argv: Sequence[str], descriptors: Mapping[int, int], limit: int) -> in
         os.close(writer)
         child = os.fork()
         if child == 0:
-            _become(argv, sources, lifted, limit)
+            _become(argv, sources, lifted, partial(_prepare, limit, enclosure))
         os.close(lifted)
         failure = _read_all(reader)
     except OSError as error:
@@ -78,7 +94,17 @@ def _lift(descriptors: Mapping[int, int], opened: list[int]) -> dict[int, int]:
     return sources
 
 
-def _become(argv: Sequence[str], sources: Mapping[int, int], report: int, limit: int) -> NoReturn:
+def _prepare(limit: int, enclosure: Enclosure | None) -> None:
+    if enclosure is None:
+        set_descriptor_limit(limit)
+        return
+    # Its limit stays ours, the highest there is: each file that a guest knows is one it has open.
+    seclude(enclosure.path, enclosure.at, writable=enclosure.writable)
+
+
+def _become(
+    argv: Sequence[str], sources: Mapping[int, int], report: int, prepare: Callable[[], None]
+) -> NoReturn:
     """Turn this process, just forked, into the program; never return."""
     try:
         os.setsid()
@@ -86,7 +112,7 @@ def _become(argv: Sequence[str], sources: Mapping[int, int], report: int, limit:
             signal.signal(number, signal.SIG_DFL)
         for target, source in sources.items():
             os.dup2(source, target, inheritable=True)
-        set_descriptor_limit(limit)
+        prepare()
         os.execvp(argv[0], [*argv])
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -13,6 +13,7 @@ from netlab.topology.forms import Entries, Several
 from netlab.topology.hardware import Cdrom
 from netlab.topology.links import Model
 from netlab.topology.scalars import Flag, Name, Text, Uuid, flag, text_of, uuid
+from netlab.topology.shares import Share
 from netlab.topology.source import WrongError, quote
 
 _CPU = re.compile(r"[A-Za-z0-9][\w.-]*(,([+-][\w.-]+|[\w.-]+=[\w.-]+))*", re.ASCII)
@@ -109,6 +110,13 @@ class Devices(Model):
         description=(
             "Images of CD-ROMs in drives of its own, in their order. Its firmware looks at them "
             "when no disk before starts."
+        ),
+    )
+    shares: Annotated[tuple[Share, ...], Several()] | None = Field(
+        default=None,
+        description=(
+            "Folders of the host that its guest sees: FOLDER:TARGET, or mappings. Read-only "
+            "unless they say writable."
         ),
     )
     cpu: CpuModel | None = Field(

@@ -25,6 +25,9 @@ _NIXOS = "NixOS"
 _PROXMOX = "Proxmox"
 _CONTAINERLAB = "containerlab"
 _IPSPACE = "ipSpace netlab"
+_COMPOSE = "Docker Compose"
+_VAGRANT = "Vagrant"
+_LIMA = "Lima"
 _DOCKER = "Docker"
 _CLOUD_INIT = "cloud-init"
 
@@ -109,6 +112,7 @@ def _renamed(place: Place, keys: str, origin: str, instead: str) -> tuple[Retire
 
 
 _FILES = "files: {/etc/bird/bird.conf: {from: bird.conf}}"
+_SHARES = "shares: [./folder:/mnt/folder]"
 _REACHED = "leave it out: nodes are reached by their agents, without a network for it"
 _MACHINES = "leave it out: every node is a virtual machine"
 _RECIPE = "a file of its own, which has packages, files and run"
@@ -146,7 +150,24 @@ TABLE: tuple[Retired, ...] = (
     *_removed("settings", "graphics", _NIXOS, "display: std"),
     *_renamed("settings", "vga", _PROXMOX, "display: std"),
     *_removed("settings", "kind", _CONTAINERLAB, "image: micro"),
-    *_removed("settings", "startup-config binds", _CONTAINERLAB, _FILES),
+    *_removed("settings", "startup-config", _CONTAINERLAB, _FILES),
+    *_removed("settings", "binds", _CONTAINERLAB, _SHARES, why="a folder; a file goes into files"),
+    *_removed("settings", "volumes", _COMPOSE, _SHARES, why="a folder; a file goes into files"),
+    *_removed("settings", "synced_folders", _VAGRANT, _SHARES, why="read-only unless writable"),
+    *_removed("settings", "mounts", _LIMA, _SHARES, why="read-only unless writable"),
+    *_removed(
+        "settings",
+        "shared_directories sharedDirectories",
+        _NIXOS,
+        _SHARES,
+        why="read-only unless writable",
+    ),
+    *_removed(
+        "settings",
+        "mount_host_nix_store mountHostNixStore",
+        _NIXOS,
+        "shares: [{source: /nix/store, target: /nix/store, shadow: true}]",
+    ),
     *_removed("settings", "env", _CONTAINERLAB, 'files: {/etc/environment: "KEY=value"}'),
     *_removed("settings", "cmd entrypoint", _CONTAINERLAB, "run: [bird]"),
     *_renamed("settings", "exec", _CONTAINERLAB, "run: [bird]"),

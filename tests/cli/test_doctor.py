@@ -11,6 +11,7 @@ from netlab.cli.checks import (
     check_program,
     check_runtime_folder,
     check_tun,
+    check_virtiofsd,
 )
 from netlab.machine.accel import LIMIT, AccelChoice, _circumstances, _remember
 from tests.cli.conftest import NETLAB, Shell
@@ -65,6 +66,13 @@ def test_no_netlab_on_the_path_is_told(tmp_path: Path) -> None:
 async def test_a_program_that_fails_is_not_called_well() -> None:
     assert (await check_program("false", "missing")).state == "missing"
     assert (await check_program("no-such-program", "warning")).state == "warning"
+
+
+def test_a_host_without_virtiofsd_is_told_what_needs_it_and_the_package() -> None:
+    assert check_virtiofsd("/usr/libexec/virtiofsd").state == "ok"
+    check = check_virtiofsd(None)
+    assert (check.state, "shares" in check.detail) == ("warning", True)
+    assert check.fix.endswith(" virtiofsd")
 
 
 def test_tun_is_missing_when_it_is_not_there_or_no_device(tmp_path: Path) -> None:

@@ -47,6 +47,22 @@ def test_a_display_is_seen_in_the_command_line(netlab: Shell) -> None:
     assert "-device VGA," in commands
 
 
+def test_a_plan_says_which_source_a_path_has_and_what_follows_from_a_share(netlab: Shell) -> None:
+    text = "name: s\nnodes: {a: {id: 1, image: debian, shares: [x:/srv/x, y:/usr/share/y]}}\n"
+    (netlab.folder / "s.netlab.yaml").write_text(text)
+    done = netlab("plan", "--commands")
+    rows = [line.split() for line in done.stdout.splitlines() if "share" in line]
+    assert ["a", "/srv/x", "share", "x", "read-only", "share0"] in rows
+    assert ["a", "/usr/share/y", "image", "y", "off", "share1"] in rows
+    assert done.stdout.count("vhost-user-fs-pci") == 1
+    assert "a cannot be saved with its memory: the share at /srv/x\n" in done.stderr
+    warning = 'nodes.a.shares[1]: the share at "/usr/share/y" is off for a'
+    assert f"s.netlab.yaml: {warning}" in done.stderr
+    [record] = json.loads(netlab("validate", "-f", "json").stdout)
+    assert (record["severity"], record["line"], record["column"]) == ("warning", 2, 54)
+    assert (record["path"], "shadow: true" in record["hint"]) == ("nodes.a.shares[1]", True)
+
+
 @pytest.mark.usefixtures("pair")
 @pytest.mark.parametrize("option", ["-f", "-o", "--format"])
 def test_a_plan_is_json_with_the_command_lines_beside_it(netlab: Shell, option: str) -> None:

@@ -105,7 +105,12 @@ DEBIAN = """\
 name: systems
 defaults: {image: debian}
 nodes:
-  bios-disk: {id: 2, memory: 257, boot: disk, disk: {bus: scsi, size: 6 GiB}}
+  bios-disk:
+    id: 2
+    memory: 257
+    boot: disk
+    disk: {bus: scsi, size: 6 GiB}
+    shares: [FOLDER:/srv/a, FOLDER:/usr/share/info, {source: FOLDER, target: /opt, shadow: true}]
   uefi-kernel: {id: 3, memory: 341, firmware: uefi, disk: {bus: nvme}}
   uefi-disk:
     {id: 4, memory: 341, firmware: {secure_boot: true}, boot: disk, disk: {bus: scsi, serial: root}}
@@ -119,8 +124,11 @@ SECURE = "od -An -tu1 /sys/firmware/efi/efivars/SecureBoot-*; cat /sys/kernel/se
 WRITE = f"printf '\\007\\000\\000\\000kept' >{VARIABLE}"
 
 
-async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader() -> None:
-    async with open_lab(resolve(loads(DEBIAN))) as lab:
+async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shared").touch()
+    async with open_lab(resolve(loads(DEBIAN.replace("FOLDER", str(tmp_path))))) as lab:
         with trio.fail_after(2 * LIMIT):
             await lab.wait_ready()
             for name in lab.nodes:
@@ -135,8 +143,24 @@ async def test_debian_starts_from_every_firmware_by_kernel_and_by_its_own_loader
             source = await say(lab, "uefi-kernel", "findmnt -no SOURCE /")
             assert source.startswith("/dev/nvme0n1p")
             assert "1 received" in await say(lab, "uefi-disk", "ping -c1 -W9 bios-disk")
+            await check_shares(lab)
             await check_secure_boot(lab)
             await check_variables(lab)
+
+
+async def check_shares(lab: Lab) -> None:
+    """A system that is whole has no device for a share of its own paths, unless it is forced."""
+    assert await say(lab, "bios-disk", "ls /srv/a /opt /usr/share/info | grep -c shared") == "2"
+    mounted = await say(lab, "bios-disk", "findmnt -nt virtiofs -o TARGET,OPTIONS")
+    assert [line.split(",")[0].split() for line in mounted.splitlines()] == [
+        ["/srv/a", "ro"],
+        ["/opt", "ro"],
+    ]
+    devices = {
+        name: sum("vhost-user-fs" in word for word in node.machine.argv)
+        for name, node in lab.nodes.items()
+    }
+    assert devices == {"bios-disk": 2, "uefi-kernel": 0, "uefi-disk": 0}
 
 
 async def check_secure_boot(lab: Lab) -> None:

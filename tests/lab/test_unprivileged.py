@@ -91,6 +91,17 @@ def make_home(folder: Path) -> dict[str, str]:
     }
 
 
+def make_folders(home: Path) -> str:
+    """Make folders that nobody but the user can look into; return the key that shares them."""
+    for name in ("kept", "written"):
+        (home / name).mkdir(mode=0o700)
+        os.chown(home / name, USER, USER)
+    (home / "kept" / "own").write_text("own")
+    os.chown(home / "kept" / "own", USER, USER)
+    writable = f"{{source: {home}/written, target: /mnt/written, writable: true}}"
+    return f"shares: ['{home}/kept:/mnt/kept', {writable}]"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root; the rest is run")
 def test_a_user_without_privileges_has_a_lab(pair: Path) -> None:
     python = str(Path(sys.executable).resolve())
@@ -100,7 +111,8 @@ def test_a_user_without_privileges_has_a_lab(pair: Path) -> None:
         install_for_everybody(folder)
         environment = make_home(folder)
         topology = folder / "pair.yaml"
-        shutil.copy(pair, topology)
+        shared = make_folders(Path(environment["HOME"]))
+        topology.write_text(pair.read_text().replace("a: {id: 1}", f"a: {{id: 1, {shared}}}"))
         topology.chmod(0o644)
 
         netlab_here = (python, "-m", "netlab.cli.main")
@@ -130,6 +142,9 @@ def test_a_user_without_privileges_has_a_lab(pair: Path) -> None:
         assert owners == {USER}
         run("exec", "a", "--", "ping", "-c1", "b")
         assert run("exec", "a", "--", "hostname").stdout == "a\n"
+        run("exec", "a", "--", "sh", "-c", "! touch /mnt/kept/x && cp /mnt/kept/own /mnt/written")
+        made = Path(environment["HOME"], "written/own")
+        assert (made.read_text(), made.stat().st_uid) == ("own", USER)
         run("down", "-y")
         assert list_processes(marker) == set()
 

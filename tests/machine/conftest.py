@@ -17,6 +17,7 @@ import trio
 
 from netlab.machine.boot import Boot
 from netlab.plan.model import InterfacePlan, NodePlan
+from netlab.process import ServedFolder
 
 NODE = NodePlan(
     name="r1",
@@ -99,7 +100,9 @@ class LocalLauncher:
         *,
         descriptors: Mapping[int, int],
         taps: Mapping[int, str] | None = None,
+        folder: ServedFolder | None = None,
     ) -> LocalProcess:
+        assert folder is None, "there is no sandbox here"
         opened = open_taps(list((taps or {}).values()))
         wanted = {**descriptors, **dict(zip(taps or {}, opened, strict=True))}
         # Out of the way first: one's source may be another's target.

@@ -11,7 +11,7 @@ import trio
 from netlab.errors import LaunchError
 from netlab.machine.accel import AccelChoice, probe
 from netlab.machine.boot import Boot
-from netlab.process import Process
+from netlab.process import Process, ServedFolder
 
 BOOT = Boot(kernel="/nowhere/kernel")
 
@@ -29,11 +29,14 @@ class RefusingLauncher:
         *,
         descriptors: Mapping[int, int],
         taps: Mapping[int, str] | None = None,
+        folder: ServedFolder | None = None,
     ) -> Process:
         await trio.lowlevel.checkpoint()
         self.asked += 1
         self.argv = argv
-        raise LaunchError(f"{len(argv)} words, {len(descriptors)} descriptors, {taps}: no")
+        raise LaunchError(
+            f"{len(argv)} words, {len(descriptors)} descriptors, {taps}, {folder}: no"
+        )
 
 
 def make_public(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,16 @@ from netlab.machine.boot import (
     Seed,
     choose_boot,
 )
+from netlab.machine.shares import choose_shares
 from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.model import CdromPlan, DiskPlan, InterfacePlan, NodePlan
-from netlab.plan.parts import CloudInitPlan, CredentialPlan, DevicesPlan, SmbiosPlan
+from netlab.plan.parts import (
+    CloudInitPlan,
+    CredentialPlan,
+    DevicesPlan,
+    SharePlan,
+    SmbiosPlan,
+)
 from netlab.process import run
 
 BOOT = Boot(kernel="/images/kernel", initrd="/images/initrd", append="console=ttyS0 quiet")
@@ -208,6 +216,27 @@ def test_a_node_with_a_model_an_identity_and_secrets_which_are_in_files(
     check_golden("devices.argv", lines(argv(node, boot, accel="kvm", channels=channels(node))))
     content = b"io.systemd.credential.binary:secret=aHVudGVyMg=="
     assert boot.credentials == (OwnFile(path="/labs/a,b/credential0", content=content),)
+
+
+def test_a_node_with_shares_has_a_device_for_each_that_is_on(
+    make_node: MakeNode, check_golden: Callable[[str, str], None]
+) -> None:
+    """Over virtiofs its memory can be seen by who serves it; over 9p alone there is no need."""
+    share = SharePlan(
+        tag="share0", source="/a,b", target="/mnt", writable=False, drivers=("virtiofs", "9p")
+    )
+    kinds: tuple[dict[str, Any], ...] = (
+        {},
+        {"provided_by": "image"},
+        {"writable": True},
+        {"writable": True, "drivers": ("9p",)},
+    )
+    shares = tuple(replace(share, tag=f"share{n}", **kind) for n, kind in enumerate(kinds))
+    for name, program in (("shares", "/usr/libexec/virtiofsd"), ("shares-9p", None)):
+        node = make_node(shares=shares, devices=replace(DEVICES, tpm=name == "shares"))
+        boot = replace(BOOT, shares=choose_shares(node, program))
+        words = argv(node, boot, accel="tcg", channels=channels(node))
+        check_golden(f"{name}.argv", lines(words))
 
 
 def test_a_seed_is_where_it_changes_no_disk_s_letter(make_node: MakeNode) -> None:

@@ -27,6 +27,12 @@ def test_cdroms_are_found_beside_the_topology() -> None:
     assert [cdrom.file for cdrom in cdroms] == ["/labs/x.iso", "/srv/y.iso"]
 
 
+def test_shares_are_found_beside_the_topology() -> None:
+    text = "name: a\nnodes: {a: {shares: [www/:/srv/www, /srv/y:/mnt/y, .:/mnt/z]}}\n"
+    shares = anchor(resolve(loads(text)), "/labs").node("a").shares
+    assert [share.source for share in shares] == ["/labs/www", "/srv/y", "/labs/."]
+
+
 def test_files_with_a_digest_are_put_where_they_are_on_a_host() -> None:
     digests = ["sha256:" + "0a" * 32, "sha512:" + "0b" * 64]
     text = f"""\

@@ -230,6 +230,7 @@ nodes:
     smbios: {product: "a, b", serial: s, oem_strings: x}
     credentials: {secret: x}
     qemu_args: -s
+    shares: [./tools:/mnt/tools, ./off:/opt/off]
   b: {id: 2, cpu: "Haswell-noTSX,+avx2"}
 """
     plan = resolve(loads(text))
@@ -241,6 +242,7 @@ nodes:
     assert smbios == "product=YSwgYg==,serial=cw==,base64=1"
     words = [line.partition(" ")[2].partition(":")[0] for line in left_out(plan.node("a"))]
     assert words == [
+        "the share at /mnt/tools is left out",
         "cdroms are left out",
         "the seed of cloud_init is left out",
         "what its TPM keeps is left out",

@@ -40,6 +40,7 @@ PROGRAM = """
 import json, os, signal, sys, trio
 from netlab.errors import NetlabError
 from netlab.plan.model import PortPlan, SegmentPlan
+from netlab.process import ServedFolder
 from netlab.sandbox.sandbox import open_sandbox
 
 def port(tap):
@@ -64,6 +65,10 @@ async def main():
             command = ["grep", "-q", "tap\\|wire\\|lan", "/proc/net/if_inet6"]
             process = await sandbox.launch(command, descriptors={})
             said["speaks IPv6"] = await process.wait() == 0
+            command = ["sh", "-c", "test -e /srv/netlab && ! touch /srv/file && test $(id -u) = 0"]
+            folder = ServedFolder(path=os.environ["PYTHONPATH"], at="/srv", writable=False)
+            process = await sandbox.launch(command, descriptors={}, folder=folder)
+            said["serves"] = await process.wait() == 0
             process = await sandbox.launch(["sleep", "600"], descriptors={})
             said["owner"] = os.stat(f"/proc/{process.pid}").st_uid
             said["inside"] = open(f"/proc/{sandbox.pid}/uid_map").read().split()
@@ -131,6 +136,7 @@ WELL = {
     "counters": 22,
     "status": 7,
     "speaks IPv6": False,
+    "serves": True,
     "owner": USER,
     "inside": ["0", str(USER), "1"],
 }
