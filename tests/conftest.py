@@ -28,14 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _OF_A_WORKER = re.compile(r"/popen-(gw\d+)/")
+_OF_A_BUILD = re.compile(r"/mmdebstrap\.")
 
 
 def list_mounts() -> Iterator[str]:
-    """Return this host's mounts, but for those that tests of another worker have made."""
+    """Return this host's mounts, but for those that another worker has made meanwhile.
+
+    Those of its tests, and of root's mmdebstrap, which builds an image for one of them.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         other = _OF_A_WORKER.search(line)
-        if other is None or other[1] == worker:
+        if (other is None or other[1] == worker) and not _OF_A_BUILD.search(line):
             yield line
 
 

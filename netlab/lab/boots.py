@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -48,18 +48,12 @@ async def open_boots(
     """
     served = {name for node in plan.nodes for disk in node.disks if (name := disk.image)}
     booted = [_stored(node) for node in plan.nodes if _stored(node)]
-    async with AsyncExitStack() as stack:
-        images: dict[str, Image] = {}
-        for name in dict.fromkeys((*booted, *sorted(served))):
-            opening = store.open_image(name, progress=_make_tell(name, events))
-            images[name] = await stack.enter_async_context(opening)
+    async with (
+        _open_images((*booted, *sorted(served)), store, events) as images,
+        _open_served({name: images[name] for name in served}, folder) as paths,
+    ):
         for node in plan.nodes:
             _check_memory(node, images.get(_stored(node)))
-        paths = {name: folder / f"netboot-{name}.tar" for name in served}
-        for name, path in paths.items():
-            stack.callback(path.unlink, missing_ok=True)
-            await trio.to_thread.run_sync(write_netboot, images[name], path)
-
         virtiofsd = find_virtiofsd()
 
         def boot(node: NodePlan) -> Boot:
@@ -76,6 +70,34 @@ async def open_boots(
         boots = {node.name: boot(node) for node in plan.nodes}
         _tell_shares(boots, events)
         yield boots
+
+
+@asynccontextmanager
+async def _open_images(
+    names: Iterable[str], store: Store, events: EventLog
+) -> AsyncGenerator[dict[str, Image]]:
+    """Build images that are not there, and keep all of them from being removed."""
+    async with AsyncExitStack() as stack:
+        images: dict[str, Image] = {}
+        for name in dict.fromkeys(names):
+            opening = store.open_image(name, progress=_make_tell(name, events))
+            images[name] = await stack.enter_async_context(opening)
+        yield images
+
+
+@asynccontextmanager
+async def _open_served(
+    images: Mapping[str, Image], folder: Path
+) -> AsyncGenerator[dict[str, Path]]:
+    """Make what nodes boot from over the network."""
+    paths = {name: folder / f"netboot-{name}.tar" for name in images}
+    try:
+        for name, path in paths.items():
+            await trio.to_thread.run_sync(write_netboot, images[name], path)
+        yield paths
+    finally:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
 
 
 def _tell_shares(boots: Mapping[str, Boot], events: EventLog) -> None:

@@ -30,7 +30,7 @@ from netlab.plan.catalogue import DEFAULT_IMAGE, stored_name
 from netlab.plan.model import Accel, Plan, SegmentPlan
 from netlab.plan.segments import find_node
 from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
-from netlab.scopes import open_tasks
+from netlab.scopes import open_background, open_tasks
 
 LATE_LINES = 5
 """So many lines of its console are shown of each node that is late."""
@@ -157,29 +157,42 @@ async def open_lab(
         boots = await stack.enter_async_context(
             open_boots(plan, firmware, store=store, events=events, folder=folder)
         )
-        log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        stack.callback(os.close, log)
-        sandbox = await stack.enter_async_context(open_sandbox(plan.segments, log=log))
-        await sandbox.verify_wiring()
-        events.record("sandbox", f"{len(plan.segments)} segments carry frames")
+        sandbox = await stack.enter_async_context(_open_links(plan, folder, events))
         accels = await _choose_accels(plan, options, sandbox, store, events)
-        for choice in dict.fromkeys(accels.values()):
-            events.record("accel", f"{choice.accel}: {choice.reason}")
         lab = Lab(plan, events, sandbox, accels, folder)
-        shared = Circumstances(
-            launcher=sandbox,
-            hosts=plan.hosts,
-            slots=trio.CapacityLimiter(options.slots),
-            folder=folder / "nodes",
-            kept=kept_folder() / plan.lab,
-        )
-        tasks = await stack.enter_async_context(open_tasks())
-        for name, node in lab.nodes.items():
-            servers = [lab[server] for server in find_servers(plan, node.plan)]
-            run = partial(node.run, boots[name], accels[name].accel, shared)
-            tasks.start_soon(_run_after, servers, run)
+        await stack.enter_async_context(_open_nodes(lab, boots, slots=options.slots))
         yield lab
-        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_links(plan: Plan, folder: Path, events: EventLog) -> AsyncGenerator[Sandbox]:
+    """Make the links of a plan, and prove that they carry frames."""
+    log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        async with open_sandbox(plan.segments, log=log) as sandbox:
+            await sandbox.verify_wiring()
+            events.record("sandbox", f"{len(plan.segments)} segments carry frames")
+            yield sandbox
+    finally:
+        os.close(log)
+
+
+@asynccontextmanager
+async def _open_nodes(lab: Lab, boots: Mapping[str, Boot], *, slots: int) -> AsyncGenerator[None]:
+    """Run the nodes, so many booting at once; each after those that it boots from."""
+    circumstances = Circumstances(
+        launcher=lab.sandbox,
+        hosts=lab.plan.hosts,
+        slots=trio.CapacityLimiter(slots),
+        folder=lab.folder / "nodes",
+        kept=kept_folder() / lab.plan.lab,
+    )
+    async with open_background() as tasks:
+        for name, node in lab.nodes.items():
+            servers = [lab[server] for server in find_servers(lab.plan, node.plan)]
+            run = partial(node.run, boots[name], lab.accels[name].accel, circumstances)
+            tasks.start_soon(_run_after, servers, run)
+        yield
 
 
 async def _find_all(
@@ -279,6 +292,8 @@ async def _choose_accels(
         else:
             choice = await _probe(sandbox, store, events)
         choices[asked, node.arch] = choice
+    for choice in dict.fromkeys(choices.values()):
+        events.record("accel", f"{choice.accel}: {choice.reason}")
     return {node.name: choices[options.accel or node.accel, node.arch] for node in plan.nodes}
 
 

@@ -227,17 +227,23 @@ def choose_boot(
     )
     if files is None or node.boot != "kernel":
         return boot
+    kernel, append = _choose_kernel(node, files, uefi=firmware is not None)
+    return replace(boot, kernel=kernel, initrd=files.initrd, append=append)
+
+
+def _choose_kernel(node: NodePlan, files: ImageFiles, *, uefi: bool) -> tuple[str, str]:
+    """Return the kernel that is handed over, and its command line."""
     kernel, append = files.kernel, files.append
     if node.tmpfs_root:
         append = f"{append} {TMPFS_ROOT}"
-    if node.display != "none" or firmware is not None:
+    if node.display != "none" or uefi:
         # Looking for a place by chance takes time, and in little memory it complains on the screen
         # that there is none.
         kernel, append = files.packed_kernel, f"{append} nokaslr"
     if node.display != "none":
         # The kernel prints on all consoles, and /dev/console is the last one.
         append = f"console=tty0 {append}"
-    return replace(boot, kernel=kernel, initrd=files.initrd, append=append)
+    return kernel, append
 
 
 def _below(

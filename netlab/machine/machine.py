@@ -32,7 +32,7 @@ from netlab.errors import (
 from netlab.machine.agent import open_agent
 from netlab.machine.argv import Channels, argv, channels, nic_id
 from netlab.machine.boot import Boot, Share
-from netlab.machine.companion import Surroundings
+from netlab.machine.companion import Companion, Surroundings
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.life import Life
@@ -253,12 +253,9 @@ async def open_machine(
     command = (find_program(program), *arguments)
     surroundings = Surroundings(name=node.name, launcher=launcher, folder=folder)
     async with (
-        open_tpm(boot.tpm, surroundings) as tpm,
-        open_shares(boot.shares, surroundings) as shares,
+        _open_companions(boot, numbers, surroundings) as companions,
         open_background() as nursery,
     ):
-        beside = dict(zip((numbers.tpm, *numbers.shares), (tpm, *shares), strict=True))
-        companions = {number: one for number, one in beside.items() if number and one}
         ends = {number: one.end for number, one in companions.items()}
         given = _Theirs(numbers=numbers, ends=ends)
         streams, process = await _launch(node, command, given, launcher, folder)
@@ -276,6 +273,19 @@ async def open_machine(
                     await life.end()
         finally:
             await life.end()
+
+
+@asynccontextmanager
+async def _open_companions(
+    boot: Boot, numbers: Channels, surroundings: Surroundings
+) -> AsyncGenerator[dict[int, Companion]]:
+    """Start what QEMU needs beside it; each by the descriptor at which QEMU has its end."""
+    async with (
+        open_tpm(boot.tpm, surroundings) as tpm,
+        open_shares(boot.shares, surroundings) as shares,
+    ):
+        beside = zip((numbers.tpm, *numbers.shares), (tpm, *shares), strict=True)
+        yield {number: one for number, one in beside if number and one}
 
 
 @asynccontextmanager

@@ -137,8 +137,14 @@ async def test_the_end_of_a_guest_or_a_machine_ends_its_streams() -> None:
             os.kill(node.pid, signal.SIGKILL)
             await trio.lowlevel.checkpoint()
 
-        with pytest.raises(MachineError, match="agent ended"):
-            await speak_until(node.reboot)
+        async with trio.open_nursery() as nursery:
+
+            async def reboot() -> None:
+                nursery.start_soon(node.reboot)
+                await trio.lowlevel.checkpoint()
+
+            with pytest.raises(MachineError, match="agent ended"):
+                await speak_until(reboot)
         await node.wait_ready()
         with pytest.raises(MachineDiedError, match="SIGKILL"):
             await speak_until(kill)

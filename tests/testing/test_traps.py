@@ -46,7 +46,9 @@ TRAPS = one_guest.TRAPS + two_guests.TRAPS + start.TRAPS
 NOT_HERE = {
     "macOS": "netlab runs on Linux: its bridges and namespaces are the kernel's",
     "containers": "nodes are machines with kernels of their own; a micro guest boots in seconds",
-    "no snapshots": "netlab has none either",
+    "no snapshots": (
+        "netlab has none either; `plan` says which nodes could not have one, because of a share"
+    ),
 }
 """What netlab does not answer, and why."""
 

@@ -231,7 +231,7 @@ TRAPS = (
     Trap(
         name="a folder that all machines share",
         there="lets them see each other beside the network",
-        here="does not exist",
+        here="does not exist; a node's `shares` are its own, and read-only",
         proof=side_channel,
         covers=("copy collisions",),
     ),
