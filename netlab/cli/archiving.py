@@ -115,7 +115,7 @@ def extract_disk(source: str, name: str) -> None:
             async with open_sink("-", None) as sink:
                 for offset in range(0, disk.size, _CHUNK):
                     part = buffer[: min(_CHUNK, disk.size - offset)]
-                    await disk.read(offset, part)
+                    await disk.read((offset, part))
                     await sink.write(partial(_one, part))
                     progress(offset + len(part), disk.size)
 

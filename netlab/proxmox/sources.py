@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from netlab.nbd.client import Disk, open_export
-from netlab.vma.source import Range
+from netlab.vma.source import Range, Span
 
 
 @final
@@ -37,13 +37,14 @@ class HeldSource:
             if extent.kind == "data":
                 yield Range(extent.offset, extent.length)
 
-    async def read(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with what is at a place.
+    async def read(self, *spans: Span) -> None:
+        """Fill buffers with what is at their places.
 
         Raises:
             NBDError: It cannot be read, or the machine has ended.
         """
-        buffer[:] = await self._disk.read(offset, len(buffer))
+        for offset, buffer in spans:
+            buffer[:] = await self._disk.read(offset, len(buffer))
 
 
 @asynccontextmanager

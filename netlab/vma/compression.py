@@ -18,6 +18,10 @@ _CHUNK = 1 << 20
 """Bytes that zstd hands out at once. With less, its threads pile up more than we take, and it needs
 twice the memory."""
 
+_THREADS = 4
+"""Of zstd at most: each holds 12 MiB and more of what it works on, and an archive is to be written
+in less than 200 MiB whatever the host has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compression:
@@ -86,7 +90,7 @@ def make_compressor(compression: Compression) -> Compressor:
     from zstandard import ZstdCompressor
 
     # One thread would be another code path, with other bytes than several; several are alike.
-    threads = max(1, len(os.sched_getaffinity(0)))
+    threads = min(max(1, len(os.sched_getaffinity(0))), _THREADS)
     packer = ZstdCompressor(level=compression.level, threads=threads, write_checksum=True)
     return packer.chunker(chunk_size=_CHUNK)
 

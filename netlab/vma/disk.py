@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from netlab.vma.format.layout import BLOCK, CLUSTER, EXTENT_HEADER
 from netlab.vma.format.placement import piece_runs
 from netlab.vma.format.problems import naming
 from netlab.vma.index import DiskIndex, Run
-from netlab.vma.source import Range
+from netlab.vma.source import Range, Span
 from netlab.vma.stream import Stream
 
 
@@ -43,20 +43,25 @@ class ArchivedDisk:
                 end = min(start + run.count * CLUSTER, self.size)
                 yield Range(start, end - start)
 
-    async def read(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with what is at a place; it does not reach behind the end.
+    async def read(self, *spans: Span) -> None:
+        """Fill buffers with what is at their places; none reaches behind the end.
 
         Raises:
             ArchiveError: The archive has changed since it was opened.
             StorageError: It cannot be read.
-            ValueError: The buffer reaches behind the end.
+            ValueError: A buffer reaches behind the end.
         """
-        if offset < 0 or offset + len(buffer) > self.size:
-            raise ValueError(f"{len(buffer)} bytes at {offset} are not in {self.size} bytes")
+        for offset, buffer in spans:
+            if offset < 0 or offset + len(buffer) > self.size:
+                raise ValueError(f"{len(buffer)} bytes at {offset} are not in {self.size} bytes")
         with naming(self._stream.name):
-            await self._stream.run(partial(self._read, offset, buffer))
+            await self._stream.run(partial(self._read, spans))
 
-    def _read(self, offset: int, buffer: memoryview) -> None:
+    def _read(self, spans: Sequence[Span]) -> None:
+        for offset, buffer in spans:
+            self._read_span(offset, buffer)
+
+    def _read_span(self, offset: int, buffer: memoryview) -> None:
         end = offset + len(buffer)
         buffer[:] = bytes(len(buffer))
         for run in self._index.runs(offset // CLUSTER):

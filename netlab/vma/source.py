@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,10 @@ class Range:
         return self.offset + self.length
 
 
+Span = tuple[int, memoryview]
+"""A place on a disk, in bytes from its beginning, and the buffer for what is there."""
+
+
 class DiskSource(Protocol):
     """Something that a disk can be read from, in any order and more than once.
 
@@ -51,8 +55,8 @@ class DiskSource(Protocol):
         """
         ...
 
-    async def read(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with what is at a place; it does not reach behind the end.
+    async def read(self, *spans: Span) -> None:
+        """Fill buffers with what is at their places; none reaches behind the end.
 
         Raises:
             NetlabError: It cannot be read.
@@ -81,13 +85,13 @@ class FileSource:
             for each in ranges:
                 yield each
 
-    async def read(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with what is at a place.
+    async def read(self, *spans: Span) -> None:
+        """Fill buffers with what is at their places.
 
         Raises:
             StorageError: It cannot be read, or is shorter than it was.
         """
-        await trio.to_thread.run_sync(self._read, offset, buffer)
+        await trio.to_thread.run_sync(self._read, spans)
 
     def _find_ranges(self, offset: int) -> tuple[list[Range], int]:
         """Return ranges from a place on, and where to go on."""
@@ -115,7 +119,11 @@ class FileSource:
         end = min(end, self.size)
         return Range(start, end - start) if start < end else None
 
-    def _read(self, offset: int, buffer: memoryview) -> None:
+    def _read(self, spans: Sequence[Span]) -> None:
+        for offset, buffer in spans:
+            self._read_span(offset, buffer)
+
+    def _read_span(self, offset: int, buffer: memoryview) -> None:
         while buffer:
             with explain(self.path):
                 count = os.preadv(self._descriptor, [buffer], offset)

@@ -23,16 +23,18 @@ from netlab.vma.format.extents import (
     pick_blocks,
 )
 from netlab.vma.format.header import Config, Device, Header, build_header
-from netlab.vma.format.layout import CLUSTER, SECTOR, WRITTEN_SLOTS
+from netlab.vma.format.layout import BLOCK, CLUSTER, SECTOR, WRITTEN_SLOTS
 from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import Part, Sink, open_sink
 from netlab.vma.source import DiskSource, Range
 
-_GROUP = WRITTEN_SLOTS * CLUSTER
-"""Bytes of a disk that an extent lists."""
+_GROUP_CLUSTERS = 4 * WRITTEN_SLOTS
+"""Clusters that go from one task to the other at once: with fewer, turns cost more than work."""
 
-_SHORT_HOLE = 1 << 20
-"""Bytes of a hole that is read with the data around it: that costs less than another turn."""
+_GROUP = _GROUP_CLUSTERS * CLUSTER
+
+_SHORT_HOLE = 32 << 10
+"""Bytes of a hole that is read with the data around it: that costs less than another call."""
 
 _BUFFERS = 3
 """One that is filled, one that is written, one on its way."""
@@ -110,13 +112,15 @@ class _Group:
         device: The device's number.
         first: The first cluster.
         count: How many.
-        buffer: What is in them, padded with zeros to whole clusters.
+        buffer: What is in them, where the masks say that something is.
+        masks: For each cluster, which of its blocks are not zero.
     """
 
     device: int
     first: int
     count: int
     buffer: bytearray | None = None
+    masks: Sequence[int] = ()
 
 
 async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> None:
@@ -140,9 +144,13 @@ async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> No
 def _encode(uuid: bytes, group: _Group) -> list[Part]:
     if group.buffer is None:
         return [build_zero_extents(uuid, group.device, group.first, group.count)]
-    masks = find_blocks(group.buffer, group.count)
-    header = build_extent(uuid, group.device, group.first, masks)
-    return [header, *pick_blocks(memoryview(group.buffer), masks)]
+    view = memoryview(group.buffer)
+    parts: list[Part] = []
+    for start in range(0, group.count, WRITTEN_SLOTS):
+        listed = group.masks[start : start + WRITTEN_SLOTS]
+        parts.append(build_extent(uuid, group.device, group.first + start, listed))
+        parts += pick_blocks(view[start * CLUSTER :], listed)
+    return parts
 
 
 async def _read_disks(
@@ -166,10 +174,11 @@ async def _read_disk(
         async for first, parts in groups:
             for zeros in _zero_groups(device.number, done, first):
                 yield zeros
-            count = min(WRITTEN_SLOTS, device.clusters - first)
+            count = min(_GROUP_CLUSTERS, device.clusters - first)
             buffer = await free.receive()
-            await _fill(source, first * CLUSTER, parts, memoryview(buffer)[: count * CLUSTER])
-            yield _Group(device.number, first, count, buffer)
+            spans = await _fill(source, first * CLUSTER, parts, memoryview(buffer))
+            masks = await trio.to_thread.run_sync(find_blocks, buffer, count, spans)
+            yield _Group(device.number, first, count, buffer, masks)
             done = first + count
     for zeros in _zero_groups(device.number, done, device.clusters):
         yield zeros
@@ -186,13 +195,13 @@ async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, list[Ran
     async with aclosing(_find_parts(source)) as parts:
         async for part in parts:
             if found and part.offset // _GROUP != found[0].offset // _GROUP:
-                yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
+                yield found[0].offset // _GROUP * _GROUP_CLUSTERS, found
                 found = []
             if found and part.offset - found[-1].end <= _SHORT_HOLE:
                 part = Range(found[-1].offset, part.end - found.pop().offset)
             found.append(part)
     if found:
-        yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
+        yield found[0].offset // _GROUP * _GROUP_CLUSTERS, found
 
 
 async def _find_parts(source: DiskSource) -> AsyncGenerator[Range]:
@@ -217,12 +226,18 @@ def _check(each: Range, end: int, source: DiskSource) -> None:
         )
 
 
-async def _fill(source: DiskSource, base: int, parts: Sequence[Range], buffer: memoryview) -> None:
-    """Read a group; what is around its data are zeros."""
-    done = 0
+async def _fill(
+    source: DiskSource, base: int, parts: Sequence[Range], buffer: memoryview
+) -> list[tuple[int, int]]:
+    """Read a group's data; return where they are in the buffer, with zeros to whole blocks."""
+    spans: list[tuple[int, int]] = []
     for part in parts:
         start, end = part.offset - base, part.end - base
-        buffer[done:start] = bytes(start - done)
-        await source.read(part.offset, buffer[start:end])
-        done = end
-    buffer[done:] = bytes(len(buffer) - done)
+        first, last = start // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK
+        buffer[first:start] = bytes(start - first)
+        buffer[end:last] = bytes(last - end)
+        spans.append((first, last))
+    await source.read(
+        *((part.offset, buffer[part.offset - base : part.end - base]) for part in parts)
+    )
+    return spans

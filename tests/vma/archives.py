@@ -17,6 +17,7 @@ from netlab.vma import Config, Device, Header, Range
 from netlab.vma.format.extents import build_empty_extent, build_extent, find_blocks, pick_blocks
 from netlab.vma.format.header import build_header
 from netlab.vma.format.layout import BLOCK, CLUSTER, FIXED_HEADER, SECTOR, WRITTEN_SLOTS
+from netlab.vma.source import Span
 
 ROOT = Path(__file__).parents[2]
 UUID_1 = UUID(int=1)
@@ -153,5 +154,6 @@ class MemoryDisk:
         for each in self.ranges or (Range(0, len(self.data)),):
             yield each
 
-    async def read(self, offset: int, buffer: memoryview) -> None:
-        buffer[:] = self.data[offset : offset + len(buffer)]
+    async def read(self, *spans: Span) -> None:
+        for offset, buffer in spans:
+            buffer[:] = self.data[offset : offset + len(buffer)]

@@ -85,7 +85,7 @@ async def test_disks_of_the_real_tool_are_read_at_any_place(sample: Sample, tmp_
             disk = await archive.open_disk(device.name)
             content = bytearray(disk.size)
             for offset in range(0, disk.size, 100_000):
-                await disk.read(offset, memoryview(content)[offset : offset + 100_000])
+                await disk.read((offset, memoryview(content)[offset : offset + 100_000]))
             assert hashlib.sha256(content).hexdigest() == sample.files[device.file_name][0]
 
 
@@ -292,7 +292,7 @@ async def test_clusters_may_come_in_any_order(tmp_path: Path) -> None:
     async with open_archive(tmp_path / "a.vma") as archive:
         disk = await archive.open_disk("drive-scsi0")
         content = bytearray(disk.size)
-        await disk.read(0, memoryview(content))
+        await disk.read((0, memoryview(content)))
         assert content == FILES["disk-drive-scsi0.raw"]
         assert [each.offset for each in [item async for item in disk.data_ranges()]] == [
             0, 58 * CLUSTER,
@@ -316,13 +316,13 @@ async def test_an_archive_that_changes_while_it_is_open_is_told(tmp_path: Path) 
         disk = await archive.open_disk("drive-virtio1")
         part = memoryview(bytearray(BLOCK))
         os.truncate(tmp_path / "a.vma", END - BLOCK)
-        await disk.read(0, part)
+        await disk.read((0, part))
         with pytest.raises(ArchiveError, match=f"byte {END - BLOCK}: the archive has become"):
-            await disk.read(99 * BLOCK, part)
+            await disk.read((99 * BLOCK, part))
         other = make_archive(dict.fromkeys(DISKS, DISKS["drive-scsi0"]))
         (tmp_path / "a.vma").write_bytes(patch(other, END - 410_112, EXTENTS[0][:512]))
         with pytest.raises(ArchiveError, match="the archive has changed"):
-            await disk.read(0, part)
+            await disk.read((0, part))
 
 
 async def test_what_is_behind_the_end_of_a_disk_cannot_be_read(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ async def test_what_is_behind_the_end_of_a_disk_cannot_be_read(tmp_path: Path) -
         disk = await archive.open_disk("drive-virtio1")
         for offset in (-1, disk.size):
             with pytest.raises(ValueError, match="are not in 409600 bytes"):
-                await disk.read(offset, memoryview(bytearray(1)))
+                await disk.read((offset, memoryview(bytearray(1))))
 
 
 async def test_zeros_and_padding_that_are_stored_all_the_same_are_taken(tmp_path: Path) -> None:

@@ -108,25 +108,30 @@ def _seal(uuid: bytes, slots: Sequence[int], blocks: int) -> bytes:
     return head[:24] + digest + body
 
 
-def find_blocks(data: bytes | bytearray, clusters: int) -> list[int]:
+def find_blocks(
+    data: bytes | bytearray, clusters: int, spans: Sequence[tuple[int, int]] | None = None
+) -> list[int]:
     """Return for each cluster the mask of its blocks that are not zero.
 
     Args:
         data: Whole clusters.
         clusters: How many of them.
+        spans: Where to look, or None: everywhere. Whole blocks: the first byte, and the one behind.
     """
     # A comparison of this kind stops at the first byte that is not zero, and copies nothing.
     starts_with = data.startswith
-    masks: list[int] = []
-    for start in range(0, clusters * CLUSTER, CLUSTER):
-        mask = 0
-        if not starts_with(_ZERO_CLUSTER, start):
-            bit = 1
-            for block in range(start, start + CLUSTER, BLOCK):
+    masks = [0] * clusters
+    for begin, end in ((0, clusters * CLUSTER),) if spans is None else spans:
+        for base in range(begin // CLUSTER * CLUSTER, end, CLUSTER):
+            first, last = max(begin, base), min(end, base + CLUSTER)
+            if last - first == CLUSTER and starts_with(_ZERO_CLUSTER, base):
+                continue
+            mask, bit = 0, 1 << (first - base) // BLOCK
+            for block in range(first, last, BLOCK):
                 if not starts_with(_ZERO_BLOCK, block):
                     mask |= bit
                 bit <<= 1
-        masks.append(mask)
+            masks[base // CLUSTER] |= mask
     return masks
 
 
