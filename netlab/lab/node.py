@@ -29,7 +29,7 @@ from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
 from netlab.machine.mounts import mount_shares
 from netlab.machine.output import Output, execute_telling
-from netlab.machine.streams import STREAMS, PortStream, Terminal, open_program
+from netlab.machine.streams import Ports, PortStream, Terminal, open_program
 from netlab.plan.model import HostPlan, NodePlan
 from netlab.plan.snapshots import SAVING, check_snapshot
 from netlab.process import Launcher
@@ -78,7 +78,7 @@ class Node:
         self._stopped = trio.Event()
         # How it ends when it was told to end; otherwise a QEMU that dies is a failure.
         self._end = ""
-        self._streams = trio.CapacityLimiter(STREAMS)
+        self._ports = Ports()
         # How often the machine had been reset when its guest became this node.
         self._life = 0
 
@@ -183,13 +183,10 @@ class Node:
     ) -> AsyncGenerator[PortStream]:
         """Run a program in the guest and speak with it; :func:`open_program` says more.
 
-        At most :data:`STREAMS` at once; the next ones wait.
+        There is a limit to how many there are at once; the next ones wait.
         """
-        machine, agent = self.machine, self._agent
-        async with (
-            self._streams,
-            open_program(machine.qmp, agent, argv, terminal=terminal) as stream,
-        ):
+        qmp, agent = self.machine.qmp, self._agent
+        async with open_program(qmp, agent, argv, ports=self._ports, terminal=terminal) as stream:
             yield stream
 
     async def qmp(self, command: str, /, **arguments: object) -> object:

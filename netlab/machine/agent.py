@@ -267,8 +267,7 @@ class Agent:
         while True:
             if self._channel.interruptions != interruptions:
                 raise AgentInterruptedError(INTERRUPTED)
-            answer = await self._channel.call("guest-exec-status", {"pid": pid})
-            result = _result(answer)
+            result = _result(await self._ask_status(pid))
             if result is not None:
                 return result
             if gone:
@@ -282,6 +281,14 @@ class Agent:
                 next_check = now + ORPHAN_PERIOD
             pause = ORPHAN_PERIOD if gone else (now - started) / 10
             await trio.sleep(max(FIRST_POLL, min(pause, ORPHAN_PERIOD if gone else LONGEST_POLL)))
+
+    async def _ask_status(self, pid: int) -> object:
+        try:
+            return await self._channel.call("guest-exec-status", {"pid": pid})
+        except AgentCommandError:
+            # Only of a program that is not its own an agent knows nothing: it is another agent.
+            # QEMU tells of one that ends and comes back within a second too late, or not at all.
+            raise AgentInterruptedError(INTERRUPTED) from None
 
     async def _is_gone(self, pid: int) -> bool:
         """Whether the guest has a /proc and no such process in it."""

@@ -24,7 +24,7 @@ import trio
 from netlab.errors import AgentClosedError, CommandError, MachineError
 from netlab.machine.agent import CLEAN_UP_LIMIT, Agent
 from netlab.machine.argv import SERIAL_BUS
-from netlab.machine.qmp import QMP
+from netlab.machine.qmp import QMP, Event, Events
 from netlab.scopes import open_background
 
 STREAMS = 14
@@ -41,7 +41,7 @@ _GO = b"go\n"
 _FIND = """\
 find() {
     tries=0
-    while [ $tries -lt 500 ]; do
+    while [ $tries -lt 1500 ]; do
         for port in /sys/class/virtio-ports/*; do
             read -r name <"$port/name" 2>/dev/null || continue
             [ "$name" = "$1" ] && echo "/dev/${port##*/}" && return
@@ -206,9 +206,29 @@ def _cut(text: bytes, mark: bytes) -> int:
     return len(text)
 
 
+class Ports:
+    """Who may have ports of one machine, and who may plug some in.
+
+    QEMU tells a guest of its ports in messages for which the guest has 32 buffers, and loses those
+    for which there is none (send_control_msg of hw/char/virtio-serial-bus.c): a port that comes
+    takes three, one that goes takes one. So one program at a time gets its ports, until the guest
+    has opened them; and as the guest takes messages in order, no more are on their way then than
+    those of the programs that end meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.limiter = trio.CapacityLimiter(STREAMS)
+        self.plugging = trio.Lock()
+
+
 @asynccontextmanager
 async def open_program(
-    qmp: QMP, agent: Agent, argv: Sequence[str], *, terminal: Terminal | None = None
+    qmp: QMP,
+    agent: Agent,
+    argv: Sequence[str],
+    *,
+    ports: Ports,
+    terminal: Terminal | None = None,
 ) -> AsyncGenerator[PortStream]:
     """Run a program in the guest and speak with it inside the block; it is ended with the block.
 
@@ -216,6 +236,7 @@ async def open_program(
         qmp: The machine's monitor.
         agent: Of its guest.
         argv: The program with its arguments.
+        ports: The machine's; who asks for more than there are waits.
         terminal: The terminal that it gets, or None: it reads and writes plain bytes then.
 
     Raises:
@@ -224,15 +245,28 @@ async def open_program(
         MachineError: The machine or its agent failed.
     """
     mark = secrets.token_hex(16)
-    async with AsyncExitStack() as stack:
-        to = await stack.enter_async_context(_open_port(qmp, f"{mark}.in"))
-        come = await stack.enter_async_context(_open_port(qmp, f"{mark}.out"))
-        tasks = await stack.enter_async_context(open_background())
-        words = _words(mark, argv, terminal)
-        # Cancelled with the block, the agent ends the program and its children.
-        tasks.start_soon(_run, agent, words)
+    async with ports.limiter, AsyncExitStack() as stack:
+        async with ports.plugging:
+            with qmp.events("VSERPORT_CHANGE") as changes:
+                to = await stack.enter_async_context(_open_port(qmp, f"{mark}.in"))
+                come = await stack.enter_async_context(_open_port(qmp, f"{mark}.out"))
+                tasks = await stack.enter_async_context(open_background())
+                # Cancelled with the block, the agent ends the program and its children.
+                tasks.start_soon(_run, agent, _words(mark, argv, terminal))
+                await _wait_open(changes, {_identify(f"{mark}.in"), _identify(f"{mark}.out")})
         await to.send_all(_GO)
         yield PortStream(agent, to, come, mark)
+
+
+async def _wait_open(changes: Events, closed: set[str]) -> None:
+    """Wait until the guest has opened all of these ports."""
+
+    def has_all(event: Event) -> bool:
+        if event.data.get("open"):
+            closed.discard(str(event.data.get("id")))
+        return not closed
+
+    await changes.wait(has_all)
 
 
 async def _run(agent: Agent, words: Sequence[str]) -> None:
@@ -257,7 +291,7 @@ def _words(mark: str, argv: Sequence[str], terminal: Terminal | None) -> tuple[s
 @asynccontextmanager
 async def _open_port(qmp: QMP, name: str) -> AsyncGenerator[trio.SocketStream]:
     """Plug a virtio port in for the length of the block, and yield our end of it."""
-    identifier = "stream-" + name.replace(".", "-")
+    identifier = _identify(name)
     ours, theirs = socket.socketpair()
     async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
         with theirs:
@@ -276,9 +310,13 @@ async def _open_port(qmp: QMP, name: str) -> AsyncGenerator[trio.SocketStream]:
             )
             yield stream
         finally:
-            await stream.aclose()
+            # Before our end is closed, of which the guest would be told by a message more.
             with trio.move_on_after(CLEAN_UP_LIMIT, shield=True), suppress(MachineError):
                 await _unplug(qmp, identifier)
+
+
+def _identify(name: str) -> str:
+    return "stream-" + name.replace(".", "-")
 
 
 async def _unplug(qmp: QMP, identifier: str) -> None:

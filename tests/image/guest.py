@@ -28,13 +28,23 @@ class Guest:
     console: socket.socket
     output: bytes = b""
     _replies: bytes = field(default=b"", init=False)
+    _number: int = field(default=0, init=False)
 
     def sync(self) -> None:
         """Wait for the agent; what it said before is dropped."""
-        self.send("guest-sync-delimited", id=4711)
-        self._read_until(b"\xff")
-        while json.loads(self._read_until(b"\n")).get("return") != 4711:
-            pass
+        # Asked again and again: an agent that ends takes with it what it has not read.
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            self._number += 1
+            self.send("guest-sync-delimited", id=self._number)
+            try:
+                while True:
+                    line = self._read_until(b"\n", limit=2).rpartition(b"\xff")[2]
+                    if json.loads(line).get("return") == self._number:
+                        return
+            except TimeoutError:
+                continue
+        raise AssertionError(f"no agent has answered in {LIMIT} s")
 
     def send(self, command: str, **arguments: object) -> None:
         line = json.dumps({"execute": command, "arguments": arguments})
@@ -74,8 +84,8 @@ class Guest:
             self.output += data
         return found[0]
 
-    def _read_until(self, end: bytes) -> bytes:
-        self.agent.settimeout(LIMIT)
+    def _read_until(self, end: bytes, *, limit: float = LIMIT) -> bytes:
+        self.agent.settimeout(limit)
         while end not in self._replies:
             data = self.agent.recv(65536)
             assert data, "the agent's connection has ended"

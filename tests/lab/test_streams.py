@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+import trio.testing
 
 from netlab import open_lab, resolve
 from netlab.errors import MachineDiedError, MachineError
@@ -118,6 +119,27 @@ async def test_many_streams_wait_for_their_turn() -> None:
             for number in range(20):
                 nursery.start_soon(speak, number)
         assert sorted(map(int, outputs)) == list(range(20))
+
+
+async def test_streams_that_are_opened_while_the_guest_stands_still_come_up() -> None:
+    """Ports by the dozen are more than a guest can be told of at once."""
+    async with open_lab(resolve(loads(ALONE))) as lab:
+        node = lab["a"]
+        await lab.wait_ready()
+        outputs: list[bytes] = []
+
+        async def speak(number: int) -> None:
+            async with node.open_stream(("echo", str(number))) as stream:
+                outputs.append(await read_all(stream))
+
+        await node.pause()
+        async with trio.open_nursery() as nursery:
+            for number in range(14):
+                nursery.start_soon(speak, number)
+            # Time for all that does not need the guest, ports that are plugged in among it.
+            await trio.testing.wait_all_tasks_blocked(0.5)
+            await node.resume()
+        assert sorted(map(int, outputs)) == list(range(14))
 
 
 async def test_the_end_of_a_guest_or_a_machine_ends_its_streams() -> None:
