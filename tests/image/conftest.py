@@ -7,10 +7,10 @@ a whole build takes a fraction of a second and needs no network.
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,20 +192,25 @@ class Repository:
         )
 
 
+def make_repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """Make a repository that apt sees instead of the host's, with the tiny recipe's packages."""
+    made = Repository(folder=folder / "repository")
+    made.folder.mkdir()
+    made.publish()
+    (folder / "sources.list").write_text(f"deb [trusted=yes] copy:{made.folder} ./\n")
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{folder}/sources.list";\n'
+        f'Dir::Etc::sourceparts "{folder}/none";\n'
+        f'APT::Update::Pre-Invoke {{ "touch {made.folder}/hooked"; }};\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(folder / "apt.conf"))
+    return made
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """A repository that apt sees instead of the host's, with the packages of the tiny recipe."""
-    made = Repository(folder=tmp_path / "repository")
-    made.folder.mkdir()
-    made.publish()
-    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] copy:{made.folder} ./\n")
-    (tmp_path / "apt.conf").write_text(
-        f'Dir::Etc::sourcelist "{tmp_path}/sources.list";\n'
-        f'Dir::Etc::sourceparts "{tmp_path}/none";\n'
-        f'APT::Update::Pre-Invoke {{ "touch {made.folder}/hooked"; }};\n'
-    )
-    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    return made
+    return make_repository(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -216,17 +221,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 
 @pytest.fixture
-def make_readable() -> Callable[[Path], None]:
-    """Let other users reach a folder of pytest's, whose parents are private."""
+def public_folder() -> Iterator[Path]:
+    """A folder that other users reach.
 
-    def apply(folder: Path) -> None:
-        for parent in folder.parents:
-            if parent.stat().st_uid == os.getuid() and parent.name.startswith((
-                "pytest-",
-                "popen-",
-            )):
-                parent.chmod(0o755)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o755)
-
-    return apply
+    It is not one of pytest's: each session that starts makes those of all others private again
+    (getbasetemp in _pytest/tmpdir.py), whoever has opened them meanwhile.
+    """
+    with tempfile.TemporaryDirectory(prefix="netlab-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from netlab.image import recipe as recipes
 from netlab.image.progress import Progress
 from netlab.image.recipe import MICRO, Recipe
 from netlab.image.store import Image, Store, open_store
-from tests.image.conftest import Repository
+from tests.image.conftest import Repository, make_repository
 
 BUILD = """
 import os, signal, sys, trio
@@ -370,13 +369,14 @@ def test_a_read_only_disk_is_a_clean_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
 def test_an_unprivileged_user_can_build(
-    tmp_path: Path, repository: Repository, make_readable: Callable[[Path], None]
+    public_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path / "home"
+    make_repository(public_folder, monkeypatch)
+    for path in public_folder.rglob("*"):
+        path.chmod(0o755)
+    home = public_folder / "home"
     home.mkdir()
     os.chown(home, 65534, 65534)
-    make_readable(repository.folder.parent)
-    make_readable(tmp_path)
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
          sys.executable, "-c", BUILD, str(home / "images")],
