@@ -53,7 +53,7 @@ async def open_boots(
         _open_served({name: images[name] for name in served}, folder) as paths,
     ):
         for node in plan.nodes:
-            _check_memory(node, images.get(_stored(node)))
+            _check_memory(node, images.get(_named(node)))
         virtiofsd = find_virtiofsd()
 
         def boot(node: NodePlan) -> Boot:
@@ -156,11 +156,14 @@ def find_servers(plan: Plan, node: NodePlan) -> tuple[str, ...]:
     )
 
 
+def _named(node: NodePlan) -> str:
+    """Return the name in the store of the image that a node boots, or nothing."""
+    return "" if node.image is None else stored_name(node.image, node.arch)
+
+
 def _stored(node: NodePlan) -> str:
     """Return the name in the store of the image that a node has files of, or nothing."""
-    if node.image is None or node.boot == "network":
-        return ""
-    return stored_name(node.image, node.arch)
+    return "" if node.boot == "network" else _named(node)
 
 
 def _files(image: Image | None) -> ImageFiles | None:

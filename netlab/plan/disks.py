@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import cast
 
 from netlab.plan.catalogue import IMAGES, MAXIMUM_DISKS, MISTAKEN, NO_IMAGE, ImageFacts
+from netlab.plan.images import find_own
 from netlab.plan.model import Bus, CdromPlan, DiskFormat, DiskPlan, DiskSource
 from netlab.topology.hardware import NO_DISK, Cdrom, Disk
+from netlab.topology.recipe import is_recipe
 from netlab.topology.source import Mistakes, Path, quote
 
 
@@ -86,11 +88,14 @@ def _check_none(facts: ImageFacts, place: Path, mistakes: Mistakes, *, installer
         mistakes.add(place, message, "leave disk out: what is written goes with the lab", key=True)
 
 
-def _netboot(disk: Disk, image: str, place: Path, mistakes: Mistakes) -> DiskPlan:
-    known = [name for name, facts in IMAGES.items() if "network" in facts.boots]
-    if image not in known:
-        message = f"there is no image {quote(image)} that boots from the network"
-        mistakes.add((*place, "netboot"), message, f"there is {', '.join(known)}")
+def _netboot(disk: Disk, name: str, place: Path, mistakes: Mistakes) -> DiskPlan:
+    place = (*place, "netboot")
+    own = is_recipe(name)
+    image, facts = find_own(name, place, mistakes) if own else (name, IMAGES.get(name))
+    if facts is None or "network" not in facts.boots:
+        known = ", ".join(known for known, one in IMAGES.items() if "network" in one.boots)
+        message = f"there is no image {quote(name)} that boots from the network"
+        mistakes.add(place, message, f"there is {known}, and a recipe whose base that is")
     return replace(_plan(disk, "netboot"), format="raw", read_only=True, image=image)
 
 

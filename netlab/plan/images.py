@@ -11,10 +11,11 @@ import json
 import posixpath
 from dataclasses import asdict, replace
 
-from netlab.plan.catalogue import IMAGES, ImageFacts
+from netlab.plan.catalogue import IMAGES, MISTAKEN, ImageFacts
 from netlab.plan.contents import encode
 from netlab.plan.model import ImageFilePlan, ImagePlan
 from netlab.topology.recipe import ImageFile, Recipe
+from netlab.topology.source import Mistakes, Path, quote
 
 _DIGITS = 12
 """Of an image's digest in its name: 2^48 of one name are more than anybody builds."""
@@ -80,7 +81,20 @@ def _file(path: str, file: ImageFile, recipe: Recipe, folder: str) -> ImageFileP
     )
 
 
-def own_facts(recipe: Recipe) -> ImageFacts:
-    """Return what is known of an image: what is of its base, and the memory that it asks for."""
-    facts = IMAGES[recipe.base]
-    return replace(facts, memory=recipe.memory or max(facts.memory, _MEMORY))
+def find_own(file: str, place: Path, mistakes: Mistakes) -> tuple[str, ImageFacts]:
+    """Return the name of an own image, and what is known of it: of a mistaken one, nothing.
+
+    Args:
+        file: Its recipe's file, as the topology says it.
+        place: Where it does.
+        mistakes: Told of a recipe that was not read; those in one are known already.
+    """
+    recipe = mistakes.source.recipes.get(file)
+    if recipe is not None:
+        facts = IMAGES[recipe.base]
+        facts = replace(facts, memory=recipe.memory or max(facts.memory, _MEMORY))
+        return plan_image(recipe, file).name, facts
+    if file not in mistakes.source.recipes:
+        hint = "load the topology from its file"
+        mistakes.add(place, f"the recipe {quote(file)} was not read", hint)
+    return file, MISTAKEN

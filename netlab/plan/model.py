@@ -308,7 +308,7 @@ class Plan:
         segments: vlans by number, then links in file order.
         hosts: Every node's name and addresses.
         warnings: What the author should know, such as nodes without an ``id``.
-        images: Images of the user's own that nodes boot.
+        images: Images of the user's own that nodes boot or serve.
     """
 
     lab: str

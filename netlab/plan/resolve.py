@@ -86,13 +86,13 @@ def resolve(topology: Topology, *, lab: str | None = None, placed: Mistakes | No
 
 
 def _images(topology: Topology, nodes: Iterable[NodePlan]) -> tuple[ImagePlan, ...]:
-    """Return the own images of nodes, each once, in the order of the nodes."""
+    """Return the own images that nodes boot or serve, each once, in the order of the nodes."""
     recipes = topology.source.recipes.items()
     own = [plan_image(recipe, file) for file, recipe in recipes if recipe is not None]
     # Of two recipes that say the same, the first one is named.
     by_name = {image.name: image for image in reversed(own)}
-    used = dict.fromkeys(node.image for node in nodes)
-    return tuple(by_name[name] for name in used if name in by_name)
+    named = (name for node in nodes for name in (node.image, *(one.image for one in node.disks)))
+    return tuple(by_name[name] for name in dict.fromkeys(named) if name in by_name)
 
 
 def _checked(lab: str) -> str:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, MISTAKEN, NO_IMAGE, ImageFacts
+from netlab.plan.catalogue import DEFAULT_IMAGE, IMAGES, NO_IMAGE, ImageFacts
 from netlab.plan.contents import encode, find_content
 from netlab.plan.devices import plan_devices
 from netlab.plan.disks import plan_cdroms, plan_disks
-from netlab.plan.images import is_known, name_of, own_facts, plan_image
+from netlab.plan.images import find_own, is_known, name_of
 from netlab.plan.model import (
     Accel,
     BootFrom,
@@ -106,7 +106,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     values, places = _collect(layers)
     place = ("nodes", pattern)
     given = _given_files(layers)
-    image, facts = _image(values.get("image"), places.get("image", place), topology, mistakes)
+    image, facts = _image(values.get("image"), places.get("image", place), mistakes)
     platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
     root = values.get("disk"), places.get("disk", place)
     others = values.get("disks", ()), places.get("disks", place)
@@ -172,15 +172,13 @@ def _layers(
     return layers
 
 
-def _image(
-    name: str | None, place: Path, topology: Topology, mistakes: Mistakes
-) -> tuple[str | None, ImageFacts]:
+def _image(name: str | None, place: Path, mistakes: Mistakes) -> tuple[str | None, ImageFacts]:
     """Return an image's name and facts; of one that does not exist, those of the usual one."""
     name = name or DEFAULT_IMAGE
     if name == "none":
         return None, NO_IMAGE
     if is_recipe(name):
-        return _own_image(name, place, topology, mistakes)
+        return find_own(name, place, mistakes)
     if name not in IMAGES:
         known = f"there is {', '.join(IMAGES)}, or none"
         if "/" in name or "." in name:
@@ -189,18 +187,6 @@ def _image(
             hint = mistakes.suggest(name, IMAGES, known)
         mistakes.add(place, f"the image {quote(name)} is not known", hint)
     return name, IMAGES.get(name, IMAGES[DEFAULT_IMAGE])
-
-
-def _own_image(
-    name: str, place: Path, topology: Topology, mistakes: Mistakes
-) -> tuple[str, ImageFacts]:
-    recipe = topology.source.recipes.get(name)
-    if recipe is not None:
-        return plan_image(recipe, name).name, own_facts(recipe)
-    if name not in topology.source.recipes:
-        hint = "load the topology from its file"
-        mistakes.add(place, f"the recipe {quote(name)} was not read", hint)
-    return name, MISTAKEN
 
 
 def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:

@@ -88,8 +88,8 @@ class Disk(Model):
     netboot: Name | None = Field(
         default=None,
         description=(
-            "An image: the disk is a tar archive with what others need to boot it from the "
-            "network: kernel, initrd, boot.ipxe. It can only be read."
+            "An image, or the recipe of an own one: the disk is a tar archive with what others "
+            "need to boot it from the network: kernel, initrd, boot.ipxe. It can only be read."
         ),
     )
     size: DiskSize | None = Field(

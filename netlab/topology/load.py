@@ -184,15 +184,14 @@ def _with_recipes(topology: Topology, folder: FilePath) -> Topology:
     mistakes = Mistakes(topology.source, topology.mistakes)
     found: list[Mistake] = []
     recipes: dict[str, Recipe | None] = {}
-    for owner, settings in _owners(topology):
-        name = settings.image
-        if name is None or name in recipes or not is_recipe(name):
+    for place, name in _images(topology):
+        if name in recipes or not is_recipe(name):
             continue
         try:
             recipes[name] = read_recipe(folder / name)
         except UnreadableError as error:
             recipes[name] = None
-            mistakes.add((*owner, "image"), f"{quote(name)}: {error.message}", error.hint)
+            mistakes.add(place, f"{quote(name)}: {error.message}", error.hint)
         except TopologyError as error:
             recipes[name] = None
             found += error.mistakes
@@ -203,6 +202,15 @@ def _owners(topology: Topology) -> Iterator[tuple[Path, Settings]]:
     yield ("defaults",), topology.defaults
     yield from ((("groups", name), group) for name, group in topology.groups.items())
     yield from ((("nodes", name), node) for name, node in topology.nodes.items())
+
+
+def _images(topology: Topology) -> Iterator[tuple[Path, str]]:
+    for owner, settings in _owners(topology):
+        if settings.image is not None:
+            yield (*owner, "image"), settings.image
+        for index, disk in enumerate(settings.disks or ()):
+            if disk.netboot is not None:
+                yield (*owner, "disks", index, "netboot"), disk.netboot
 
 
 def _files(topology: Topology) -> Iterator[tuple[Path, Content]]:

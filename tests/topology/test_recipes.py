@@ -88,6 +88,29 @@ def test_nodes_of_an_own_image_have_what_its_base_has(folder: Path) -> None:
         plan(folder, TOPOLOGY.replace("yaml}", "yaml, memory: 100}"))
 
 
+def test_an_image_is_served_to_others_by_its_recipe(folder: Path) -> None:
+    served = "id: 2, disks: {netboot: images/web.image.yaml}, vlans: 1"
+    booted = "vlans: 1, boot: network}"
+    planned = plan(folder, TOPOLOGY.replace("yaml}", f"yaml, {booted}").replace("id: 2", served))
+    client, server = planned.nodes
+    assert client.image == server.disks[0].image == planned.images[0].name
+    alone = plan(folder, f"name: a\nnodes: {{b: {{{served}}}}}\n")
+    assert alone.images == planned.images
+    (folder / "images/web.image.yaml").write_text("name: web\nbase: debian\n")
+    with pytest.raises(TopologyError, match=r"a\.yaml:4:\d+: .* boots from the network"):
+        plan(
+            folder, TOPOLOGY.replace("id: 2", served).replace(", image: images/web.image.yaml", "")
+        )
+    (folder / "images/web.image.yaml").write_text("name: web\nbase: micro\nrun: [x]\n")
+    with pytest.raises(TopologyError) as caught:
+        plan(folder, f"name: a\nnodes: {{b: {{{served}}}}}\n")
+    assert [mistake.path for mistake in caught.value.mistakes] == ["run"]
+    (folder / "images/web.image.yaml").unlink()
+    with pytest.raises(TopologyError, match=r"nodes\.b\.disks: .* no such file") as caught:
+        plan(folder, f"name: a\nnodes: {{b: {{{served}}}}}\n")
+    assert len(caught.value.mistakes) == 1
+
+
 def test_two_recipes_that_say_the_same_are_one_image(folder: Path) -> None:
     (folder / "images/same.image.yaml").write_text(f"# the same\n{RECIPE}")
     planned = plan(folder, TOPOLOGY.replace("id: 2", "id: 2, image: images/same.image.yaml"))
