@@ -44,12 +44,14 @@ def plan_image(recipe: Recipe, file: str) -> ImagePlan:
         file: The recipe's file, as the topology says it.
     """
     folder = posixpath.dirname(file)
+    # A folder is before what is named inside it, in whatever order they are written.
+    files = sorted(recipe.files.items())
     plan = ImagePlan(
         name=recipe.name,
         file=file,
         base=recipe.base,
         packages=recipe.packages,
-        files=tuple(_file(path, one, recipe, folder) for path, one in recipe.files.items()),
+        files=tuple(_file(path, one, recipe, folder) for path, one in files),
         run=recipe.run,
         modules=recipe.modules,
         append=recipe.append,

@@ -281,7 +281,7 @@ class ImagePlan:
         file: The recipe's file, of the host.
         base: The image that it is made of.
         packages: Debian packages beside those of its base.
-        files: In the order of the recipe.
+        files: By their paths, so that one inside a folder comes after that, and wins over it.
         run: Shell commands that are run in it while it is built.
         modules: Modules of the kernel beside those of its base.
         append: Words for the kernel's command line beside those of its base.

@@ -275,6 +275,16 @@ def test_where_a_recipe_lies_and_how_it_is_written_changes_nothing(
     assert name_of(www) == name_of(tmp_path / "b")
 
 
+def test_a_file_that_is_named_wins_over_that_of_a_folder_in_either_order(www: Path) -> None:
+    files = ["/srv/www: {from: www}", "/srv/www/index.html: mine"]
+    for order in (files, files[::-1]):
+        path = save(www, f"name: web\nbase: micro\nfiles: {{{', '.join(order)}}}\n")
+        plan = anchor_image(plan_image(load_recipe(path), path.name), str(www))
+        entries = OwnRecipe(plan, "x86_64").read().files
+        found = {entry.path: entry.data for entry in entries}
+        assert found["srv/www/index.html"] == b"mine"
+
+
 @pytest.mark.usefixtures("micro")
 async def test_the_same_content_is_one_image_and_another_of_its_name_is_not_in_its_way(
     store: Store, tmp_path: Path
