@@ -21,6 +21,10 @@ from netlab.plan.model import ImageFilePlan, ImagePlan
 from netlab.topology.reading import UnreadableError
 from netlab.topology.trees import TreeEntry, read_tree
 
+_RUN_TIME = frozenset(("libpam0g", "perl"))
+"""What micro takes for installed, as only scripts of its own packages need it, and what programs of
+others need: it comes along with whatever depends on it."""
+
 _KINDS = {"file": stat.S_IFREG, "folder": stat.S_IFDIR}
 
 
@@ -70,7 +74,7 @@ class OwnRecipe:
                 run=plan.run,
                 append=append,
             )
-        named = {package.partition("=")[0] for package in plan.packages}
+        named = {package.partition("=")[0] for package in plan.packages} | _RUN_TIME
         return replace(
             base,
             name=self.name,
