@@ -82,7 +82,7 @@ nogroup:x:65534:
 """
 
 _PROFILE = """\
-export PATH=/usr/sbin:/usr/bin HOME=/root TERM="${TERM:-linux}"
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root TERM="${TERM:-linux}"
 PS1='\\h:\\w\\$ '
 cd
 """

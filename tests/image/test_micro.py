@@ -133,6 +133,12 @@ def test_packets_are_captured_and_measured(guest: Guest) -> None:
     assert "\n4\n" in text
 
 
+def test_a_program_of_the_users_own_is_found_and_wins(guest: Guest) -> None:
+    make = "mkdir -p /usr/local/bin; printf '#!/bin/sh\\necho own' >/usr/local/bin/tac"
+    guest.run(f"{make}; chmod +x /usr/local/bin/tac")
+    assert guest.run("env tac; . /etc/profile; env tac; rm -r /usr/local") == "own\nown\n"
+
+
 def test_every_applet_has_its_link(guest: Guest) -> None:
     assert guest.run("for name in $(busybox --list); do type $name; done | grep found || :") == ""
 
