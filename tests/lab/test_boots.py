@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from netlab.machine.firmware import FOLDER, VARIABLES
 from netlab.machine.kept import kept_folder, list_kept
 from netlab.plan.files import anchor
 from netlab.process import run
+from netlab.testing import LabDriver
 from netlab.topology.load import loads
 from tests.lab.conftest import Home
 
@@ -92,11 +94,30 @@ async def check_tmpfs(lab: Lab, folder: Path) -> None:
     told = await say(lab, "bios", f"touch /kept; stat -c %a /; {mounts}")
     mode, *found = told.splitlines()
     assert (mode, [line.partition(" - ")[2].split()[0] for line in found]) == ("755", ["tmpfs"])
+    await check_findmnt(lab)
     assert not [path for path in await trio.Path(folder).iterdir() if path.suffix != ".log"]
     await lab["bios"].shutdown()
     await lab["bios"].start()
     await lab["bios"].wait_ready()
     assert await say(lab, "bios", "test -e /kept; echo $?") == "1"
+
+
+async def check_findmnt(lab: Lab) -> None:
+    """util-linux sees it like that too: this host's findmnt, with the libraries that it needs."""
+    program = shutil.which("findmnt")
+    assert program is not None
+    words = (await run(("ldd", program))).stdout.decode().split()
+    libraries = {path for path in words if path.startswith("/")}
+    for path in (program, *libraries):
+        await LabDriver(lab)["bios"].copy_to(path, f"/root/{Path(path).name}")
+    loader = next(Path(path).name for path in libraries if Path(path).name.startswith("ld-"))
+    found = await say(
+        lab, "bios", f"cd /root; ./{loader} --library-path . ./findmnt -no FSTYPE,OPTIONS /"
+    )
+    kind, _, options = found.partition(" ")
+    assert kind == "tmpfs"
+    assert "mode=755" in options.split(",")
+    assert await say(lab, "bios", "rm /root/*") == ""
 
 
 # The least memory that each may have: more would not show that it is enough. BIOS and kernel are
