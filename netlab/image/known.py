@@ -11,6 +11,9 @@ from netlab.image.progress import Progress, Tell
 from netlab.plan.files import KnownFile, is_address, known_files, place_files
 from netlab.plan.model import NodePlan, Plan
 
+_STEPS = 10
+"""How often people are told of each thing that is done: a line each in a log."""
+
 
 async def bring_files(
     plan: Plan, nodes: Iterable[NodePlan], downloads: Downloads, *, tell: Tell
@@ -23,7 +26,7 @@ async def bring_files(
         plan: A plan; paths in it are absolute, or relative to where we are.
         nodes: Whose files.
         downloads: Where files of the net are kept.
-        tell: Told how far it is, once for each percent.
+        tell: Told how far it is, once for each ten percent.
 
     Raises:
         ImageError: A file cannot be fetched, or is something else than was asked for.
@@ -66,13 +69,13 @@ async def _hash_if_there(path: Path, algorithm: str, tell: Tell) -> str | None:
 
 def _make_tell(name: str, tell: Tell) -> Tell:
     """Return who is told of each of many steps, and says what makes a difference to people."""
-    said = ""
+    said: tuple[str, int] | None = None
 
     def tell_of(progress: Progress) -> None:
         nonlocal said
-        known = Progress(f"{progress.stage} {name}", progress.done, progress.total)
-        if str(known) != said:
-            said = str(known)
-            tell(known)
+        step = progress.done * _STEPS // progress.total if progress.total else 0
+        if (progress.stage, step) != said:
+            said = progress.stage, step
+            tell(Progress(f"{progress.stage} {name}", progress.done, progress.total))
 
     return tell_of

@@ -16,7 +16,10 @@ import trio
 
 from netlab.errors import CapacityError, ImageError
 from netlab.image.download import Downloads, RemoteFile
+from netlab.image.known import bring_files
 from netlab.image.progress import Progress
+from netlab.plan.resolve import resolve
+from netlab.topology.load import loads
 
 CONTENT = os.urandom(3 << 20) + b"end"
 HALF = len(CONTENT) // 2
@@ -227,3 +230,15 @@ async def test_a_full_disk_is_told_and_left_as_it_was(server: Server, small: Pat
     with pytest.raises(CapacityError, match="no room for http"):
         await downloads.ensure(server.file())
     assert [path.suffix for path in await trio.Path(small).iterdir()] == [".lock"]
+
+
+async def test_people_are_told_of_a_large_file_in_few_lines(tmp_path: Path) -> None:
+    with (tmp_path / "large.raw").open("wb") as file:
+        file.truncate(64 << 20)
+    digest = hashlib.sha256(bytes(64 << 20)).hexdigest()
+    disk = f"{{file: {tmp_path}/large.raw, format: raw, digest: 'sha256:{digest}'}}"
+    plan = resolve(loads(f"name: a\nnodes: {{a: {{id: 1, disks: [{disk}]}}}}\n"))
+    told: list[Progress] = []
+    await bring_files(plan, plan.nodes, Downloads(tmp_path / "downloads"), tell=told.append)
+    assert [one.done * 10 // one.total for one in told] == list(range(11))
+    assert str(told[-1]) == "check large.raw (100 %)"
