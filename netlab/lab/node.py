@@ -237,10 +237,8 @@ class Node:
         if self.reason() or machine is None:
             return self.reason()
         try:
-            with trio.move_on_after(DIAGNOSIS) as scope:
-                await machine.qmp.execute("query-status")
-            if scope.cancelled_caught:
-                return "QEMU does not answer its monitor"
+            if wrong := await machine.monitor_reason(DIAGNOSIS):
+                return wrong
             return machine.status_reason() or await machine.agent_reason(DIAGNOSIS)
         except NetlabError as error:
             return error.message
