@@ -29,7 +29,7 @@ from netlab.machine.kept import kept_folder
 from netlab.plan.catalogue import DEFAULT_IMAGE, stored_name
 from netlab.plan.model import Accel, Plan, SegmentPlan
 from netlab.plan.segments import find_node
-from netlab.sandbox.sandbox import Counters, Sandbox, open_sandbox
+from netlab.sandbox.sandbox import Counters, Sandbox, check_segments, open_sandbox
 from netlab.scopes import open_background, open_tasks
 
 LATE_LINES = 5
@@ -201,6 +201,7 @@ async def _find_all(
     """Find what a plan needs of this host, before anything starts, and where its files are."""
     _check_accel(plan, options)
     find_emulators(plan.nodes)
+    check_segments(plan.segments)
 
     def tell(progress: Progress) -> None:
         events.record("image", str(progress))

@@ -21,6 +21,7 @@ from netlab.errors import (
 )
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
+from netlab.lab.slots import hold_slot
 from netlab.machine.agent import Agent, GuestFile, Result
 from netlab.machine.boot import Boot
 from netlab.machine.cloudinit import wait_cloud_init
@@ -236,10 +237,8 @@ class Node:
         if self.reason() or machine is None:
             return self.reason()
         try:
-            with trio.move_on_after(DIAGNOSIS) as scope:
-                await machine.qmp.execute("query-status")
-            if scope.cancelled_caught:
-                return "QEMU does not answer its monitor"
+            if wrong := await machine.monitor_reason(DIAGNOSIS):
+                return wrong
             return machine.status_reason() or await machine.agent_reason(DIAGNOSIS)
         except NetlabError as error:
             return error.message
@@ -322,8 +321,8 @@ class Node:
             await files.enter_async_context(open_files(boot, shared.kept / self.plan.name))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
-        async with AsyncExitStack() as slot:
-            await slot.enter_async_context(shared.slots)
+        async with open_background() as tasks:
+            slot: trio.CancelScope = await tasks.start(hold_slot, shared.slots)
             folder = shared.folder / self.plan.name
             async with open_machine(
                 self.plan, boot, accel=accel, launcher=shared.launcher, folder=folder
@@ -337,7 +336,7 @@ class Node:
                         self._life = life
                         self._enter("ready", "ready")
                         self._settled.set()
-                        await slot.aclose()
+                        slot.cancel()
                         await self._wait_end_of_life(machine, life)
                 status = await machine.wait_exit()
                 if status != 0:

@@ -82,6 +82,15 @@ class Life:
         except OSError as error:
             return f"(its output cannot be read: {error})"
 
+    def is_stopped(self) -> bool:
+        """Say whether a signal keeps it from running, such as SIGSTOP (proc_pid_stat(5))."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/stat").read_text(errors="replace")
+        except OSError:
+            return False
+        # Behind the program's name, which may have any character in it.
+        return text.rpartition(")")[2].split()[0] in {"T", "t"}
+
     async def end(self) -> None:
         """Make it end: told to, then killed; bounded, and not to be cancelled."""
         with trio.CancelScope(shield=True):

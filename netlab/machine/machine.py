@@ -142,6 +142,23 @@ class Machine:
         shown = f"last console line: {last[0][:120]}" if last else "nothing on the console yet"
         return f"agent silent for {silent:.0f} s, boot stage {self._health.stage}, {shown}"
 
+    async def monitor_reason(self, limit: float) -> str:
+        """Say what is wrong with QEMU itself; empty when it answers.
+
+        Args:
+            limit: Seconds that it gets for an answer.
+
+        Raises:
+            MachineError: The machine failed meanwhile.
+        """
+        if self._life.is_stopped():
+            return "QEMU is stopped, as by SIGSTOP"
+        with trio.move_on_after(limit):
+            await self.qmp.execute("query-status")
+            return ""
+        # A host that is busy may be the reason as well.
+        return f"it still runs, but QEMU has not answered its monitor within {limit:g} s"
+
     async def agent_reason(self, limit: float) -> str:
         """Say what is wrong with the agent of a guest that is ready; empty when nothing is.
 

@@ -24,6 +24,7 @@ from netlab.machine.hostfiles import find_files
 from netlab.plan.catalogue import stored_name
 from netlab.plan.model import DiskPlan, NodePlan, Plan
 from netlab.process import run
+from netlab.proxmox.export import Disk
 from netlab.proxmox.memory import (
     capture_root,
     check_memory_image,
@@ -46,16 +47,12 @@ class Drive:
     Attributes:
         name: What Proxmox calls it, such as ``scsi0``; variables of firmware are ``efidisk0``.
         source: What is on it.
-        serial: What the guest reads as its serial number, or empty.
-        discard: Whether the host takes back what the guest discards.
-        read_only: Whether the guest may only read it.
+        disk: What the configuration says of it, or None: it holds variables of firmware.
     """
 
     name: str
     source: DiskSource
-    serial: str = ""
-    discard: bool = True
-    read_only: bool = False
+    disk: Disk | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,20 +224,17 @@ async def _with_variables(
     if node.firmware.kind == "uefi":
         variables = work.folder / f"{node.name}.{VARIABLES}"
         await trio.to_thread.run_sync(_copy_variables, node, folder, variables)
-        drives.append(Drive(name=EFI_DRIVE, source=await work.open_raw(variables)))
+        drives.append(Drive(name=EFI_DRIVE, source=await work.open_raw(variables), disk=None))
     return drives
 
 
-def _drive(name: str, source: DiskSource, disk: DiskPlan | None) -> Drive:
-    if disk is None:
-        return Drive(name=name, source=source)
-    return Drive(
-        name=name,
-        source=source,
-        serial=disk.serial or "",
-        discard=disk.discard,
-        read_only=disk.read_only,
-    )
+def _drive(name: str, source: DiskSource, plan: DiskPlan | None) -> Drive:
+    disk = Disk(drive=name, size=source.size)
+    if plan is not None:
+        disk = replace(
+            disk, serial=plan.serial or "", discard=plan.discard, read_only=plan.read_only
+        )
+    return Drive(name=name, source=source, disk=disk)
 
 
 def _copy_variables(node: NodePlan, folder: Path | None, target: Path) -> None:

@@ -19,7 +19,6 @@ from netlab.plan.segments import find_node
 from netlab.proxmox.backup import Backup, BackupFolder, Machine, Tell, open_folder
 from netlab.proxmox.configuration import Configuration
 from netlab.proxmox.drives import (
-    EFI_DRIVE,
     Drive,
     lives_in_memory,
     name_drives,
@@ -320,24 +319,12 @@ def _machine(
     request: MachineRequest,
     cut: MachineCut | None = None,
 ) -> Machine:
-    disks = [
-        Disk(
-            drive=drive.name,
-            size=drive.source.size,
-            serial=drive.serial,
-            discard=drive.discard,
-            read_only=drive.read_only,
-        )
-        for drive in drives
-        if drive.name != EFI_DRIVE
-    ]
-    sizes = [drive.source.size for drive in drives if drive.name == EFI_DRIVE]
+    disks = tuple(drive.disk for drive in drives if drive.disk is not None)
+    sizes = [drive.source.size for drive in drives if drive.disk is None]
     kinds: dict[int, EfiType] = {size: kind for kind, size in EFI_SIZES.items()}
     efi = EfiVariables(size=sizes[0], type=kinds.get(sizes[0], "4m")) if sizes else None
     unplugged = frozenset(cut.unplugged if cut else ())
-    options = replace(
-        _options(node, vmid, request), disks=tuple(disks), efi=efi, unplugged=unplugged
-    )
+    options = replace(_options(node, vmid, request), disks=disks, efi=efi, unplugged=unplugged)
     return Machine(
         node=node.name,
         vmid=vmid,

@@ -184,6 +184,18 @@ class Sandbox:
         raise self._connection.error()
 
 
+def check_segments(segments: Sequence[SegmentPlan]) -> tuple[Segment, ...]:
+    """See whether this host can make these links, and return how; nothing is made.
+
+    Raises:
+        InputError: A plan's name or number is not possible.
+        HostError: The host lacks something.
+    """
+    layout = lay_out(segments)
+    check_host(sum(len(segment.ports) for segment in layout))
+    return layout
+
+
 @asynccontextmanager
 async def open_sandbox(
     segments: Sequence[SegmentPlan], *, log: int | None = None
@@ -201,8 +213,7 @@ async def open_sandbox(
         HostError: The host lacks something; nothing was started.
         SandboxError: The links could not be made, or PID 1 ended while the block ran.
     """
-    layout = lay_out(segments)
-    check_host(sum(len(segment.ports) for segment in layout))
+    layout = check_segments(segments)
     with ExitStack() as stack:
         # Written by PID 1, read by us when it fails; a memory file never fills up nor blocks.
         output = os.memfd_create("netlab-sandbox", os.MFD_CLOEXEC)

@@ -11,11 +11,18 @@ import trio
 from netlab import open_lab, resolve
 from netlab.errors import MachineDiedError, NotReadyError
 from netlab.lab.node import Node
+from netlab.lab.options import Options
 from netlab.topology.load import loads
 
 pytestmark = pytest.mark.machines
 
 LIMIT = 120
+HANGS = """\
+name: two
+nodes:
+  a: {id: 1, image: none, arch: x86_64, boot: network, vlans: 7}
+  b: {id: 2}
+"""
 TEXT = "name: one\nnodes: {a: {id: 1, vlans: 7}}\n"
 
 
@@ -90,3 +97,13 @@ async def test_a_guest_that_powers_itself_off_is_stopped() -> None:
         while node.state == "ready":
             await trio.lowlevel.checkpoint()
         assert (node.state, node.reason()) == ("stopped", "powered off")
+
+
+async def test_a_node_that_never_comes_up_keeps_none_from_booting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netlab.lab.slots.SLOT_LIMIT", 1.0)
+    async with open_lab(resolve(loads(HANGS)), options=Options(max_workers=1)) as lab:
+        with trio.fail_after(LIMIT):
+            await lab["b"].wait_ready()
+        assert lab["a"].state == "booting"

@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from netlab import Lab, load, open_lab, resolve
-from netlab.errors import MissingFeatureError, NotReadyError, UnknownNameError
+from netlab.errors import CapacityError, MissingFeatureError, NotReadyError, UnknownNameError
+from netlab.image.store import open_store
 from netlab.machine.accel import AccelChoice
 from netlab.machine.agent import Result
 from netlab.plan.segments import find_segment
@@ -94,3 +95,16 @@ async def test_kvm_for_another_architecture_than_the_hosts_is_refused_before_any
     with pytest.raises(MissingFeatureError, match="b asks for KVM, and is a machine for aarch64"):
         async with open_lab(plan):
             pytest.fail("it started")
+
+
+async def test_a_host_that_cannot_have_the_links_is_refused_before_an_image_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pair: Path
+) -> None:
+    def few(_limit: int) -> tuple[int, int]:
+        return 64, 64
+
+    monkeypatch.setattr("resource.getrlimit", few)
+    with pytest.raises(CapacityError, match="each needs a descriptor, and the limit is 64"):
+        async with open_lab(resolve(load(pair)), store=open_store(tmp_path / "images")):
+            pytest.fail("it started")
+    assert not await trio.Path(tmp_path / "images").exists()

@@ -235,7 +235,7 @@ async def check_deadlines(lab: LabDriver) -> None:
     assert node.node.pid is not None
     os.kill(node.node.pid, signal.SIGSTOP)
     try:
-        await check_late(lab, "QEMU does not answer its monitor")
+        await check_late(lab, "QEMU is stopped, as by SIGSTOP")
     finally:
         os.kill(node.node.pid, signal.SIGCONT)
     assert await node.succeed("echo again") == "again\n"

@@ -141,11 +141,15 @@ async def check_stuck_and_dead(node: NodeDriver, folder: Path) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        with pytest.raises(WaitError, match=r"no picture was taken within 0.5 s: QEMU does not"):
+        with pytest.raises(WaitError, match=r"no picture was taken within 0.5 s: QEMU is stopped"):
             await node.screenshot(folder / "late.png", timeout=0.5)
-        with pytest.raises(WaitError, match=r"not all keys were pressed within 0.5 s: QEMU does"):
+        with pytest.raises(
+            WaitError, match=r"not all keys were pressed within 0.5 s: QEMU is stopped"
+        ):
             await node.send_key("ret", timeout=0.5)
-        with pytest.raises(WaitError, match=r"the screen was not read within 0.5 s: QEMU does"):
+        with pytest.raises(
+            WaitError, match=r"the screen was not read within 0.5 s: QEMU is stopped"
+        ):
             await node.screen_text(timeout=0.5)
     finally:
         os.kill(pid, signal.SIGCONT)
