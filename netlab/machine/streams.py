@@ -206,6 +206,7 @@ def _cut(text: bytes, mark: bytes) -> int:
     return len(text)
 
 
+@final
 class Ports:
     """Who may have ports of one machine, and who may plug some in.
 
@@ -214,6 +215,10 @@ class Ports:
     takes three, one that goes takes one. So one program at a time gets its ports, until the guest
     has opened them; and as the guest takes messages in order, no more are on their way then than
     those of the programs that end meanwhile.
+
+    Attributes:
+        limiter: Held while a program has ports.
+        plugging: Held until it has them.
     """
 
     def __init__(self) -> None:

@@ -105,19 +105,19 @@ async def test_a_terminal_has_a_size_control_characters_and_job_control() -> Non
             assert stream.status == 5
 
 
+async def echo(node: NodeAccess, number: int, outputs: list[bytes]) -> None:
+    async with node.open_stream(("echo", str(number))) as stream:
+        outputs.append(await read_all(stream))
+
+
 async def test_many_streams_wait_for_their_turn() -> None:
     async with open_lab(resolve(loads(ALONE))) as lab:
         node = lab["a"]
         await lab.wait_ready()
         outputs: list[bytes] = []
-
-        async def speak(number: int) -> None:
-            async with node.open_stream(("echo", str(number))) as stream:
-                outputs.append(await read_all(stream))
-
         async with trio.open_nursery() as nursery:
             for number in range(20):
-                nursery.start_soon(speak, number)
+                nursery.start_soon(echo, node, number, outputs)
         assert sorted(map(int, outputs)) == list(range(20))
 
 
@@ -127,15 +127,10 @@ async def test_streams_that_are_opened_while_the_guest_stands_still_come_up() ->
         node = lab["a"]
         await lab.wait_ready()
         outputs: list[bytes] = []
-
-        async def speak(number: int) -> None:
-            async with node.open_stream(("echo", str(number))) as stream:
-                outputs.append(await read_all(stream))
-
         await node.pause()
         async with trio.open_nursery() as nursery:
             for number in range(14):
-                nursery.start_soon(speak, number)
+                nursery.start_soon(echo, node, number, outputs)
             # Time for all that does not need the guest, ports that are plugged in among it.
             await trio.testing.wait_all_tasks_blocked(0.5)
             await node.resume()
