@@ -9,6 +9,16 @@ from pathlib import Path
 
 import pytest
 
+STUCK_AGENT = """
+until [ "$(cat /sys/class/net/{interface}/carrier)" = 0 ]; do sleep 0.1; done
+kill -STOP $(pidof qemu-ga)
+echo agent stands still >/dev/console
+until [ "$(cat /sys/class/net/{interface}/carrier)" = 1 ]; do sleep 0.1; done
+kill -CONT $(pidof qemu-ga)
+"""
+"""Stops the agent of a guest while a cable is out: nobody answers there for a while, so that the
+cable is what tells when."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

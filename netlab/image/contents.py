@@ -12,7 +12,13 @@ from fnmatch import fnmatchcase
 from netlab.errors import ImageError
 from netlab.image.cpio import Entry
 from netlab.image.elf import Needs, is_elf, read_needs
-from netlab.image.kmod import compress, find_release, select_modules, write_index
+from netlab.image.kmod import (
+    compress,
+    find_builtin,
+    find_release,
+    select_modules,
+    write_index,
+)
 from netlab.image.recipe import Recipe
 from netlab.image.unpack import Tree, follow, normalise
 
@@ -184,7 +190,7 @@ def _select_modules(tree: Tree, recipe: Recipe, release: str) -> Tree:
         )
     ]
     files = {module.path: module.data for module in modules} | write_index(modules, release)
-    return {
+    return find_builtin(tree) | {
         path: Entry(path=path, mode=stat.S_IFREG | 0o644, data=data) for path, data in files.items()
     }
 

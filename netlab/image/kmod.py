@@ -61,6 +61,15 @@ def find_release(tree: Mapping[str, Entry]) -> str:
     return releases.pop()
 
 
+def find_builtin(tree: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return ``modules.builtin`` by path, if the kernel's package has one.
+
+    It is what lets modprobe succeed for what is built into the kernel.
+    """
+    path = f"{FOLDER}/{find_release(tree)}/modules.builtin"
+    return {path: tree[path]} if path in tree else {}
+
+
 def select_modules(
     tree: Mapping[str, Entry], wanted: Iterable[str], optional: Iterable[str] = ()
 ) -> tuple[Module, ...]:
@@ -79,7 +88,7 @@ def select_modules(
     files = {
         module_name(path): path for path in sorted(tree) if path.startswith(root) and ".ko" in path
     }
-    builtin = _read_builtin(tree, root)
+    builtin = _read_builtin(tree)
     pending = {
         *_match(files, root, wanted, builtin, required=True),
         *_match(files, root, optional, builtin, required=False),
@@ -150,10 +159,9 @@ def _order(module: Module, known: Mapping[str, Module]) -> list[str]:
     return first_to_last[::-1]
 
 
-def _read_builtin(tree: Mapping[str, Entry], root: str) -> frozenset[str]:
-    entry = tree.get(f"{root}/modules.builtin")
-    lines = entry.data.decode(errors="replace").split() if entry else []
-    return frozenset(map(module_name, lines))
+def _read_builtin(tree: Mapping[str, Entry]) -> frozenset[str]:
+    text = b"".join(entry.data for entry in find_builtin(tree).values())
+    return frozenset(map(module_name, text.decode(errors="replace").split()))
 
 
 def _match(

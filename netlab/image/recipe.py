@@ -11,7 +11,7 @@ from netlab.image.system import DEBIAN, SystemRecipe, recipe_digest
 from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.catalogue import IMAGES, stored_name
 
-VERSION = 2
+VERSION = 3
 """Counts changes of the code that change what it makes of the same recipe and packages."""
 
 

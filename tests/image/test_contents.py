@@ -12,6 +12,7 @@ from netlab.image import lz4
 from netlab.image.contents import read_applets, select
 from netlab.image.cpio import write
 from netlab.image.kernel import extract
+from netlab.image.kmod import FOLDER, find_release
 from netlab.image.unpack import Tree, normalise
 from tests.image.conftest import (
     APPLETS,
@@ -71,6 +72,12 @@ def test_modules_of_every_boot_are_not_compressed_and_others_are() -> None:
     recipe = replace(TINY, boot_modules=("b_c",), modules=("a",))
     paths = {entry.path.rpartition("/")[2] for entry in select(_tree(), recipe).entries}
     assert {"a.ko.gz", "b-c.ko"} <= paths
+
+
+def test_modprobe_is_told_what_is_built_into_the_kernel() -> None:
+    tree = _tree()
+    path = f"{FOLDER}/{find_release(tree)}/modules.builtin"
+    assert tree[path] in select(tree, TINY).entries
 
 
 def test_a_kernel_that_cannot_be_unpacked_is_taken_as_it_is() -> None:

@@ -65,6 +65,11 @@ def test_a_module_loads(guest: Guest, module: str) -> None:
     guest.run(f"modprobe {module} && test -d /sys/module/{module}")
 
 
+def test_what_is_built_into_the_kernel_is_no_module_that_is_missing(guest: Guest) -> None:
+    guest.run("modprobe ext4")
+    assert guest.attempt("modprobe no_such_module")[0] != 0
+
+
 @pytest.mark.parametrize("command", PROGRAMS)
 def test_a_program_runs_and_is_no_applet(guest: Guest, command: str) -> None:
     assert PROGRAMS[command] in guest.attempt(command)[1]

@@ -98,7 +98,10 @@ DYING = """
 name: dying
 nodes: {a: {id: 1}}
 checks:
-  - {name: it dies, command: {node: a, run: "(sleep 0.3; poweroff -f) >/dev/null 2>&1 &"}}
+  - name: it dies
+    command:
+      node: a
+      run: "(until ps | grep -q 'sleep 3[0]'; do sleep 0.1; done; poweroff -f) >/dev/null 2>&1 &"
   - {name: while it dies, command: {node: a, run: sleep 30}}
   - {name: after it died, command: {node: a, run: "true"}}
 """
