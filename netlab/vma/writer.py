@@ -36,8 +36,8 @@ _GROUP = _GROUP_CLUSTERS * CLUSTER
 _SHORT_HOLE = 32 << 10
 """Bytes of a hole that is read with the data around it: that costs less than another call."""
 
-_BUFFERS = 3
-"""One that is filled, one that is written, one on its way."""
+_BUFFERS = 2
+"""One that is filled, and one that is written: a third is in the way of both in their caches."""
 
 _ZERO_GROUPS = 2048
 """Extents without data that are written at once: 1 MiB."""
