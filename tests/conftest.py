@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import site
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+import netlab
 
 STUCK_AGENT = """
 until [ "$(cat /sys/class/net/{interface}/carrier)" = 0 ]; do sleep 0.1; done
@@ -64,3 +68,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert text == expected, f"{path.name} differs; pytest --update-golden if that is meant"
 
     return compare
+
+
+def install_for_everybody(folder: Path) -> None:
+    """Copy netlab and what it imports to where any user can read it."""
+    packages = folder / "packages"
+    tools = shutil.ignore_patterns("*pyright*", "nodejs*", "ruff*", "pip*", "__pycache__")
+    for found in filter(os.path.isdir, site.getsitepackages()):
+        shutil.copytree(found, packages, dirs_exist_ok=True, ignore=tools)
+    shutil.copytree(Path(netlab.__file__).parent, packages / "netlab", ignore=tools)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,12 @@ class _Promise:
     needed: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    path: Path
+    lock: int
+
+
 @asynccontextmanager
 async def open_promise(plan: Plan, *, wait: bool) -> AsyncGenerator[None]:
     """Have the memory of a plan promised while the block runs.
@@ -43,21 +49,15 @@ async def open_promise(plan: Plan, *, wait: bool) -> AsyncGenerator[None]:
     Raises:
         CapacityError: There is not enough.
     """
-    descriptor = None
-    while descriptor is None:
-        try:
-            descriptor = await trio.to_thread.run_sync(_promise, plan)
-        except CapacityError:
-            other = next(iter(_living()), None)
-            if other is None or not wait:
-                raise
-            await trio.to_thread.run_sync(partial(_wait_end, other.path), abandon_on_cancel=True)
-    path, lock = descriptor
+    own = await trio.to_thread.run_sync(partial(_promise, plan, wait=wait))
+    while isinstance(own, _Promise):
+        await trio.to_thread.run_sync(partial(_wait_end, own.path), abandon_on_cancel=True)
+        own = await trio.to_thread.run_sync(partial(_promise, plan, wait=wait))
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(lock)
+        own.path.unlink(missing_ok=True)
+        os.close(own.lock)
 
 
 def memory_promised(proc: Path = Path("/proc")) -> int:
@@ -66,9 +66,13 @@ def memory_promised(proc: Path = Path("/proc")) -> int:
     Args:
         proc: Where procfs is mounted.
     """
+    return _sum(_living(), proc)
+
+
+def _sum(promises: Sequence[_Promise], proc: Path = Path("/proc")) -> int:
     used: dict[int, int] = {}
     promised = 0
-    for promise in _living():
+    for promise in promises:
         # A process with several labs has used memory once.
         left = used.setdefault(promise.pid, memory_used(proc, promise.pid))
         used[promise.pid] = max(0, left - promise.needed)
@@ -76,17 +80,25 @@ def memory_promised(proc: Path = Path("/proc")) -> int:
     return promised
 
 
-def _promise(plan: Plan) -> tuple[Path, int]:
+def _promise(plan: Plan, *, wait: bool) -> _Own | _Promise:
+    """Have it promised, or return one of those that are in the way and can be waited for."""
     folder = promises_folder()
     make_private(folder)
     with _only_one(folder):
-        check_capacity(plan, memory_available() - memory_promised())
+        # One look decides both: who ends after it is waited for in vain, and for no time.
+        living = _living()
+        try:
+            check_capacity(plan, memory_available() - _sum(living))
+        except CapacityError:
+            if living and wait:
+                return living[0]
+            raise
         path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         about = {"pid": os.getpid(), "lab": plan.lab, "needed": memory_needed(plan)}
         os.write(lock, json.dumps(about).encode())
         try_hold(lock)
-        return path, lock
+        return _Own(path, lock)
 
 
 @contextlib.contextmanager

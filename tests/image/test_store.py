@@ -19,6 +19,7 @@ from netlab.image import recipe as recipes
 from netlab.image.progress import Progress
 from netlab.image.recipe import MICRO, Recipe
 from netlab.image.store import Image, Store, open_store
+from tests.conftest import install_for_everybody
 from tests.image.conftest import Repository, make_repository
 
 BUILD = """
@@ -374,16 +375,18 @@ def test_an_unprivileged_user_can_build(
     make_repository(public_folder, monkeypatch)
     for path in public_folder.rglob("*"):
         path.chmod(0o755)
+    install_for_everybody(public_folder)
+    shutil.copytree(Path(__file__).parents[1], public_folder / "packages/tests")
     home = public_folder / "home"
     home.mkdir()
     os.chown(home, 65534, 65534)
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
-         sys.executable, "-c", BUILD, str(home / "images")],
+         str(Path(sys.executable).resolve()), "-c", BUILD, str(home / "images")],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(public_folder / "packages")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (home / "images").stat().st_uid == 65534

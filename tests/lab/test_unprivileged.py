@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import site
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from platformdirs import PlatformDirs
 
-import netlab
+from tests.conftest import install_for_everybody
 from tests.lab.conftest import list_processes
 
 # Who may open /dev/net/tun is changed meanwhile.
@@ -59,15 +58,6 @@ def open_tun() -> Generator[None]:
             yield
         finally:
             device.chmod(mode)
-
-
-def install_for_everybody(folder: Path) -> None:
-    """Copy netlab and what it imports to where any user can read it."""
-    packages = folder / "packages"
-    tools = shutil.ignore_patterns("*pyright*", "nodejs*", "ruff*", "pip*", "__pycache__")
-    for found in filter(os.path.isdir, site.getsitepackages()):
-        shutil.copytree(found, packages, dirs_exist_ok=True, ignore=tools)
-    shutil.copytree(Path(netlab.__file__).parent, packages / "netlab", ignore=tools)
 
 
 def make_home(folder: Path) -> dict[str, str]:

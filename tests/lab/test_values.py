@@ -301,3 +301,23 @@ async def test_a_lab_waits_for_one_of_another_process_however_that_ends(
             nursery.start_soon(end)
             async with open_promise(PLAN, wait=True):
                 assert holder.wait() == -signal.SIGKILL
+
+
+async def test_a_lab_that_ends_while_another_looks_whether_there_is_room_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("netlab.lab.promises.memory_available", lambda: 128 + OVERHEAD + 1)
+    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+    holder = start_holder()
+
+    def end_and_check(plan: Plan, available: int) -> None:
+        holder.kill()
+        holder.wait()
+        check_capacity(plan, available)
+
+    monkeypatch.setattr("netlab.lab.promises.check_capacity", end_and_check)
+    with trio.fail_after(20):
+        async with open_promise(PLAN, wait=True):
+            assert holder.returncode == -signal.SIGKILL
