@@ -4,9 +4,9 @@ The image is half zeros and half noise, in turns of 1 MiB, its zeros being holes
 Everything is in the page cache before the clock starts; what is compared is done in turns, on the
 same file system, and of several rounds the fastest of each counts. An archive is brought to the
 disk before it gets its name, and a copy is not: `cp, sync` is the copy that is, and `create, not
-synced` the archive that is not. `dd, direct` is the least that the disk takes for as many bytes as
-the archive has. `zstd` has the options -3 -T2. Each step of ours is a process of its own, whose
-clock begins when Python is up and whose peak memory is shown.
+synced` the archive that is not. `dd, direct` writes as many bytes as the archive has past the page
+cache, one block at a time: no lower bound. `zstd` has the options -3 -T2. Each step of
+ours is a process of its own, whose clock begins when Python is up and whose peak memory is shown.
 
 Usage: scripts/bench-vma [--size 2048] [--rounds 5] [--folder DIR] [--zeros hole|stored]
 """
