@@ -29,6 +29,9 @@ _CHUNK = 1 << 20
 _MAX_WINDOW = 1 << 27
 """Bytes that zstd may look back, as ``zstd -d`` has it: more is refused, not allocated."""
 
+_SKIPPED = b"\x50\x2a\x4d\x18" + (64).to_bytes(4, "little") + bytes([0xFF]) * 64
+"""A frame that is passed over; what is in it is no block, should it be taken for one."""
+
 
 class Readable(Protocol):
     """Bytes in order."""
@@ -246,6 +249,34 @@ def _unpacker(source: str) -> Callable[[Raw], Readable] | None:
     return next((each for suffix, each in unpackers.items() if source.endswith(suffix)), None)
 
 
+class _Closed(io.RawIOBase):
+    """Bytes of zstd with a frame behind them that says nothing.
+
+    The decompressor does not tell an end within a frame from one behind it. This frame it passes
+    over where one can begin, and within another it is an error: a block of more than 128 KiB, or
+    a checksum of something else (RFC 8878, 3.1).
+    """
+
+    def __init__(self, raw: Raw) -> None:
+        super().__init__()
+        self._raw = raw
+        self._rest = _SKIPPED
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read what there is, and then the frame."""
+        count = self._raw.readinto(buffer)
+        if count:
+            return count
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), len(self._rest))
+        view[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
 class _Zstd:
     def __init__(self, raw: Raw) -> None:
         # Imported here: a plain archive does not need it.
@@ -254,7 +285,7 @@ class _Zstd:
         self._error = ZstdError
         unpacker = ZstdDecompressor(max_window_size=_MAX_WINDOW)
         self._reader: Readable = unpacker.stream_reader(
-            io.BufferedReader(raw, _CHUNK), read_size=_CHUNK, read_across_frames=True
+            io.BufferedReader(_Closed(raw), _CHUNK), read_size=_CHUNK, read_across_frames=True
         )
 
     def readinto(self, buffer: memoryview, /) -> int | None:

@@ -134,6 +134,21 @@ async def test_damaged_compression_says_where_and_leaves_nothing(
     assert not [name for name in names_in(tmp_path) if name.startswith(".")]
 
 
+@pytest.mark.parametrize("missing", [1, 4, 6])
+async def test_an_end_within_a_frame_of_zstd_is_told_even_when_all_data_are_there(
+    tmp_path: Path, missing: int
+) -> None:
+    packer = zstandard.ZstdCompressor(write_checksum=True).compressobj()
+    # What ends the frame is an empty block and the checksum.
+    packed = packer.compress(ARCHIVE) + packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    packed += packer.flush()
+    (tmp_path / "a.vma.zst").write_bytes(packed[:-missing])
+    assert await verify_archive(tmp_path / "a.vma.zst") != ()
+    with pytest.raises(ArchiveError, match="the compressed data are damaged"):
+        await extract(tmp_path / "a.vma.zst", tmp_path / "out")
+    assert names_in(tmp_path) == ["a.vma.zst"]
+
+
 async def test_one_disk_out_of_several_is_extracted_with_the_configurations(tmp_path: Path) -> None:
     (tmp_path / "a.vma").write_bytes(ARCHIVE)
     (tmp_path / "a.vma.gz").write_bytes(gzip.compress(ARCHIVE))
