@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from netlab.errors import ArchiveError
 from netlab.vma import Config, Device, Header, Problem
-from netlab.vma.format import clusters
-from netlab.vma.format.clusters import ClusterSet
+from netlab.vma.format.clusters import MAX_PAGES, ClusterSet
 from netlab.vma.format.coverage import Coverage
 from netlab.vma.format.extents import (
     Extent,
@@ -395,15 +394,25 @@ def test_missing_clusters_are_told_in_whole_runs_however_many() -> None:
     assert list(known.missing(1 << 32)) == [(0, 10), (15, (1 << 32) - 15)]
 
 
-def test_scattered_clusters_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "MAX_PAGES", 8)
-    known = ClusterSet()
+def test_scattered_clusters_take_bounded_memory() -> None:
+    known = ClusterSet(8)
     for page in range(100):
         known.add(page * 32768, 32768)  # whole pages take no room
     for page in range(100, 108):
         known.add(page * 32768, 1)
     with pytest.raises(ArchiveError, match="too scattered"):
         known.add(108 * 32768, 1)
+
+
+def test_the_disks_of_an_archive_share_that_memory() -> None:
+    coverage = Coverage([Device(number, f"d{number}", 1 << 48) for number in range(1, 255)])
+    pages = range(MAX_PAGES // 128)
+    extents = [
+        Extent(0, 0, tuple(Piece(number, page * 32768 + 32767, (0,), 0) for page in pages), 0)
+        for number in range(1, 255)
+    ]
+    with pytest.raises(ArchiveError, match="too scattered"):
+        list(map(coverage.accept, extents))
 
 
 @given(st.binary(max_size=600))

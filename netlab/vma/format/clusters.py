@@ -19,9 +19,14 @@ a disk of 32 TiB of which every 2 GiB are under way at once."""
 
 
 class ClusterSet:
-    """A set of cluster numbers."""
+    """A set of cluster numbers.
 
-    def __init__(self) -> None:
+    Args:
+        pages: How many may be neither empty nor full; the sets of an archive share what there is.
+    """
+
+    def __init__(self, pages: int = MAX_PAGES) -> None:
+        self._most = pages
         self._pages: dict[int, int] = {}
         self._full: set[int] = set()
 
@@ -53,7 +58,7 @@ class ClusterSet:
             self._full.add(page)
         else:
             self._pages[page] = after
-        if len(self._pages) > MAX_PAGES:
+        if len(self._pages) > self._most:
             raise ArchiveError("the clusters of this archive are too scattered to be read")
         return before & bits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netlab.vma.format.clusters import ClusterSet
+from netlab.vma.format.clusters import MAX_PAGES, ClusterSet
 from netlab.vma.format.extents import Extent, Piece
 from netlab.vma.format.header import Device
 from netlab.vma.format.layout import BLOCK, CLUSTER, FULL
@@ -20,7 +20,8 @@ class Coverage:
 
     def __init__(self, devices: Sequence[Device], report: Report = refuse) -> None:
         self.devices = {device.number: device for device in devices}
-        self._seen = {device.number: ClusterSet() for device in devices}
+        pages = MAX_PAGES // max(1, len(devices))
+        self._seen = {device.number: ClusterSet(pages) for device in devices}
         self._next_state = 0
         self._report = report
 
