@@ -6,6 +6,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+import trio
+
 from netlab.vma.format.extents import MAGIC, Extent, parse_extent
 from netlab.vma.format.layout import EXTENT_HEADER, MAX_EXTENT
 from netlab.vma.format.problems import Problem, Report, refuse
@@ -16,6 +18,12 @@ BUFFER = MAX_EXTENT + (256 << 10)
 
 _MAX_EXTENTS = 2048
 """Extents of one batch, so that a cancellation is heard."""
+
+_MAX_PASSED = 64 << 20
+"""Bytes that are passed over in one batch: what is compressed has to be unpacked for that."""
+
+_SEARCHED = 4096
+"""Places that are searched for an extent until a cancellation is heard: 2 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,8 @@ class ExtentReader:
             StorageError: It cannot be read.
         """
         batch: list[Stored] = []
-        used = 0
-        while len(batch) < _MAX_EXTENTS:
+        used = passed = 0
+        while len(batch) < _MAX_EXTENTS and passed < _MAX_PASSED:
             extent = self._waiting or self._read_header()
             self._waiting = None
             if extent is None:
@@ -68,22 +76,27 @@ class ExtentReader:
                 used += extent.size
             else:
                 self._follow(extent, self._stream.skip(extent.size, data))
+                passed += extent.size
             batch.append(Stored(extent, data))
         return batch
 
     def skim(self, scratch: memoryview) -> Iterator[Extent]:
-        """Yield extents and pass over their data; up to 2,048 of them.
+        """Yield extents and pass over their data; so many of them that a cancellation is heard.
 
         Raises:
             ArchiveError: What the report raises, or the compressed data are damaged.
             StorageError: It cannot be read.
         """
+        passed = 0
         for _ in range(_MAX_EXTENTS):
             extent = self._read_header()
             if extent is None:
                 return
             self._follow(extent, self._stream.skip(extent.size, scratch))
             yield extent
+            passed += extent.size
+            if passed >= _MAX_PASSED:
+                return
 
     def _read_header(self) -> Extent | None:
         """Return the next extent's header; None at the end."""
@@ -104,7 +117,11 @@ class ExtentReader:
 
         Extents are multiples of 512 bytes long.
         """
+        places = 0
         while True:
+            if places % _SEARCHED == 0:
+                trio.from_thread.check_cancelled()
+            places += 1
             self.offset += EXTENT_HEADER
             data = self._stream.read(EXTENT_HEADER)
             if len(data) < EXTENT_HEADER:

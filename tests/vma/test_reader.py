@@ -394,6 +394,40 @@ async def test_verify_tells_everything_and_goes_on_behind_what_is_broken(tmp_pat
     ]
 
 
+async def test_a_search_for_the_next_extent_can_be_given_up(tmp_path: Path) -> None:
+    (tmp_path / "a.vma").write_bytes(ARCHIVE)
+    os.truncate(tmp_path / "a.vma", 1 << 40)
+    with trio.move_on_after(0.3) as scope:
+        await verify_archive(tmp_path / "a.vma")
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("wanted", [None, "other"])
+async def test_turns_are_short_however_much_is_passed_over(
+    tmp_path: Path, wanted: str | None
+) -> None:
+    """Between two of them it is told how far it is, and a cancellation is heard."""
+    clusters = 58 * 40  # 145 MiB
+    header = make_header({"a": bytes(CLUSTER), "other": bytes(CLUSTER)}, {})
+    data = seal_header(patch(build_header(header), 4136, struct.pack(">Q", clusters * CLUSTER)))
+    packer = zstandard.ZstdCompressor().compressobj()
+    with (tmp_path / "a.vma.zst").open("wb") as file:
+        file.write(packer.compress(data))
+        for first in range(0, clusters, 58):
+            extent = build_extent(UUID_1.bytes, 1, first, [FULL] * 58) + bytes(58 * CLUSTER)
+            file.write(packer.compress(extent))
+        file.write(packer.compress(build_extent(UUID_1.bytes, 2, 0, [0])) + packer.flush())
+    told: list[int] = []
+    if wanted is None:
+        await verify_archive(tmp_path / "a.vma.zst", progress=lambda done, _: told.append(done))
+    else:
+        async with open_archive(tmp_path / "a.vma.zst") as archive:
+            await archive.extract(
+                tmp_path / "out", disks=[wanted], progress=lambda done, _: told.append(done)
+            )
+    assert len(told) == 3
+
+
 async def test_verify_keeps_only_so_many_problems(tmp_path: Path) -> None:
     wrong = build_extent(UUID_1.bytes, 9, 0, [0])
     (tmp_path / "a.vma").write_bytes(ARCHIVE + wrong * 1500)
