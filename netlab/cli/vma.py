@@ -93,9 +93,9 @@ def create(
 ) -> None:
     """Make an archive of disks and configurations; zeros and holes take next to no room."""
     from netlab.cli.archiving import create_from
-    from netlab.vma.compression import compression_of, parse_compression
+    from netlab.vma.compression import choose_compression
 
-    packed = compression_of(archive) if compress is None else parse_compression(compress)
+    packed = choose_compression(archive, compress)
     named = _parse_disks([*(disks or ()), *(drive or ())])
     identity = {"uuid": uuid, "created": time}
     given = {key: value for key, value in identity.items() if value is not None}

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from netlab.errors import UsageError
 
-_PATTERN = re.compile(r"(zstd|gzip)(?::([0-9]+))?")
+_PATTERN = re.compile(r"(zstd|gzip)(?::([0-9]{1,9}))?")
 _LEVELS = {"zstd": (3, 1, 19), "gzip": (6, 1, 9)}
 _SUFFIXES = {".zst": "zstd", ".gz": "gzip"}
 _CHUNK = 1 << 20
@@ -68,6 +68,27 @@ def compression_of(path: str) -> Compression | None:
     if path.endswith((".lzo", ".bz2")):
         raise UsageError(f"{path}: such archives are read, not written", hint="use .zst or .gz")
     return None
+
+
+def choose_compression(path: str, text: str | None) -> Compression | None:
+    """Return how a new archive is compressed: as its name says, or as asked where that is silent.
+
+    Who reads it goes by the name alone, Proxmox too (``archive_info`` in PVE/Storage.pm).
+
+    Raises:
+        UsageError: Both say something, and not the same; or what either says is not written.
+    """
+    named = compression_of(path)
+    if text is None:
+        return named
+    asked = parse_compression(text)
+    names, asks = (each.kind if each else "none" for each in (named, asked))
+    if names != asks and path.endswith((".vma", *_SUFFIXES)):
+        raise UsageError(
+            f"{path}: by its name its compression is {names}, and {asks} is asked for",
+            hint="who reads it goes by the name: .vma, .vma.zst, .vma.gz",
+        )
+    return asked
 
 
 class Compressor(Protocol):

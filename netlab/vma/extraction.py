@@ -137,10 +137,11 @@ class _Extraction:
 @asynccontextmanager
 async def _open_folder(folder: Path) -> AsyncGenerator[int]:
     """Yield a new folder's descriptor; it gets its name when the block ends well."""
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     with explain(str(folder)):
+        # First: "." and "/", which are there, have no name that another could be made of.
         if _is_there(folder):
             raise UsageError(f"{folder}: it is there already", hint="name a folder that is not")
+        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
         temporary.mkdir()
     try:
         with explain(str(folder)):

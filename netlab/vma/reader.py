@@ -74,7 +74,8 @@ class Archive:
             UnknownNameError: There is no disk of such a name.
             UsageError: The folder is there already, or a pipe was read before.
         """
-        devices = self.header.devices if disks is None else [self.device(name) for name in disks]
+        names = None if disks is None else dict.fromkeys(disks)
+        devices = self.header.devices if names is None else [self.device(name) for name in names]
         await self._rewind()
         with naming(self.name):
             await extract(self._stream, self.header, folder, devices, progress)

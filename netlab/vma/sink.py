@@ -177,10 +177,12 @@ def _is_file(target: str) -> bool:
     """Return whether a new file is to be made.
 
     Raises:
-        UsageError: There is one already.
+        UsageError: There is one already, or the target has no name.
     """
     if target == STANDARD:
         return False
+    if not target:
+        raise UsageError("an archive needs a name", hint="- is standard output")
     with explain(target):
         if not os.path.lexists(target):
             return True

@@ -16,6 +16,8 @@ import trio
 from netlab.errors import StorageError, UsageError
 from netlab.vma.blocking import explain
 
+_SHORTER = "it became shorter while it was read"
+
 _RANGES = 1024
 """Ranges that are looked for in one turn of a thread."""
 
@@ -111,6 +113,8 @@ class FileSource:
             end = os.lseek(self._descriptor, start, os.SEEK_HOLE)
         except OSError as error:
             if error.errno == errno.ENXIO:
+                if os.lseek(self._descriptor, 0, os.SEEK_END) < self.size:
+                    raise StorageError(self.path, errno.EIO, _SHORTER) from error
                 return None  # holes up to the end
             if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
                 raise
@@ -128,7 +132,7 @@ class FileSource:
             with explain(self.path):
                 count = os.preadv(self._descriptor, [buffer], offset)
             if count == 0:
-                raise StorageError(self.path, errno.EIO, "it became shorter while it was read")
+                raise StorageError(self.path, errno.EIO, _SHORTER)
             buffer = buffer[count:]
             offset += count
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -119,6 +120,13 @@ def test_what_the_format_has_no_room_for_is_refused(
 ) -> None:
     with pytest.raises(ArchiveError, match=re.escape(message)):
         build_header(make_header(disks, configs))
+
+
+@pytest.mark.parametrize("created", [1 << 63, -(1 << 63) - 1])
+def test_a_time_that_has_no_room_is_refused(created: int) -> None:
+    header = replace(make_header({"a": bytes(CLUSTER)}, {}), created=created)
+    with pytest.raises(ArchiveError, match=f"a time of {created} s has no room"):
+        build_header(header)
 
 
 GOOD = make_archive({"drive-scsi0": pattern(1) + bytes(2 * CLUSTER)})

@@ -159,6 +159,13 @@ async def test_one_disk_out_of_several_is_extracted_with_the_configurations(tmp_
         assert read_all(tmp_path / f"{name}.out") == expected
 
 
+async def test_a_disk_that_is_asked_for_twice_is_extracted_once(tmp_path: Path) -> None:
+    (tmp_path / "a.vma").write_bytes(ARCHIVE)
+    async with open_archive(tmp_path / "a.vma") as archive:
+        await archive.extract(tmp_path / "out", disks=["drive-scsi0", "drive-scsi0"])
+    assert names_in(tmp_path / "out") == ["disk-drive-scsi0.raw", "qemu-server.conf"]
+
+
 async def test_an_unknown_disk_names_those_that_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.vma").write_bytes(ARCHIVE)
     async with open_archive(tmp_path / "a.vma") as archive:
@@ -236,6 +243,17 @@ async def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it is there already"):
         await extract(tmp_path / "a.vma", tmp_path / "out")
     assert names_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("name", [".", "/", ""])
+async def test_a_folder_without_a_name_of_its_own_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.vma").write_bytes(ARCHIVE)
+    with pytest.raises(UsageError, match="it is there already"):
+        await extract("a.vma", Path(name))
+    assert names_in(tmp_path) == ["a.vma"]
 
 
 def evil(name: bytes, new: bytes) -> bytes:

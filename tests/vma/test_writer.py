@@ -29,7 +29,7 @@ from netlab.vma import (
     open_disk,
     verify_archive,
 )
-from netlab.vma.compression import compression_of, parse_compression
+from netlab.vma.compression import choose_compression, compression_of, parse_compression
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.source import Span
 from tests.vma.archives import CONF, CREATED, UUID_1, MemoryDisk, make_archive, names_in, pattern
@@ -198,7 +198,11 @@ def test_a_name_says_how_an_archive_is_compressed() -> None:
     assert compression_of("a.vma") is parse_compression("none") is None
 
 
-@pytest.mark.parametrize("text", ["lzop", "zstd:20", "zstd:0", "gzip:10", "zstd:", "zstd:-1", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["lzop", "zstd:20", "zstd:0", "gzip:10", "zstd:", "zstd:-1", "", f"zstd:{'9' * 5000}"],
+    ids=lambda text: text[:10],
+)
 def test_a_compression_that_there_is_not_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=f"compression '{text}'"):
         parse_compression(text)
@@ -208,6 +212,26 @@ def test_a_compression_that_there_is_not_is_refused(text: str) -> None:
 def test_what_is_only_read_is_not_written(suffix: str) -> None:
     with pytest.raises(UsageError, match="read, not written"):
         compression_of(f"a.vma.{suffix}")
+
+
+def test_an_option_chooses_what_a_name_leaves_open() -> None:
+    assert choose_compression("a.vma.zst", None) == Compression("zstd", 3)
+    assert choose_compression("a.vma.zst", "zstd:9") == Compression("zstd", 9)
+    assert choose_compression("-", "gzip") == Compression("gzip", 6)
+    assert choose_compression("a.vma", "none") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("a.vma", "zstd", "by its name its compression is none, and zstd is asked for"),
+        ("a.vma.gz", "zstd:3", "is gzip, and zstd is"),
+        ("a.vma.zst", "none", "is zstd, and none is"),
+    ],
+)
+def test_an_option_that_contradicts_a_name_is_refused(path: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_compression(path, text)
 
 
 async def test_progress_grows_up_to_the_whole(tmp_path: Path) -> None:
@@ -267,6 +291,11 @@ async def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None
             await create_archive(tmp_path / name, contents(MemoryDisk(CONTENT)))
     assert (tmp_path / "a.vma").read_bytes() == b"precious"
     assert names_in(tmp_path) == ["a.vma", "link.vma"]
+
+
+async def test_an_archive_without_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="an archive needs a name"):
+        await create_archive("", contents(MemoryDisk(CONTENT)))
 
 
 async def test_a_folder_that_is_not_there_is_told_with_errno(tmp_path: Path) -> None:
@@ -332,6 +361,15 @@ async def test_a_disk_that_shrinks_is_told(tmp_path: Path) -> None:
         os.truncate(tmp_path / "disk.raw", 100_000)
         with pytest.raises(StorageError, match="it became shorter"):
             await disk.read((0, memoryview(bytearray(len(CONTENT)))))
+
+
+async def test_what_was_cut_off_of_a_disk_is_no_hole(tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(CONTENT)
+    async with open_disk(tmp_path / "disk.raw") as disk:
+        os.truncate(tmp_path / "disk.raw", 0)
+        with pytest.raises(StorageError, match="it became shorter"):
+            await create_archive(tmp_path / "a.vma", contents(disk))
+    assert names_in(tmp_path) == ["disk.raw"]
 
 
 async def test_what_is_no_disk_is_refused(tmp_path: Path) -> None:

@@ -191,6 +191,10 @@ def parse_header(data: bytes, report: Report = refuse) -> Header:
 
 def _check_contents(header: Header) -> None:
     """Refuse what could not be read, or not be restored."""
+    if not -(1 << 63) <= header.created < 1 << 63:
+        raise ArchiveError(
+            f"a time of {header.created} s has no room in an archive: it takes 64 bits"
+        )
     for config in header.configs:
         mistake = name_mistake(config.name)
         if mistake:
