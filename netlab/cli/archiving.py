@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import trio
 
 from netlab.cli.failure import make_printable
+from netlab.cli.interrupts import run_interruptibly
 from netlab.errors import UnknownNameError, UsageError
 from netlab.vma import (
     Archive,
@@ -67,7 +68,7 @@ def create_from(
             with open_progress(target) as progress:
                 await create_archive(target, made, compression=compression, progress=progress)
 
-    trio.run(create)
+    run_interruptibly(create)
 
 
 def read_header(source: str) -> Header:
@@ -133,7 +134,7 @@ def find_problems(source: str) -> tuple[Problem, ...]:
         with open_progress(source) as progress:
             return await verify_archive(source, progress=progress)
 
-    return trio.run(verify)
+    return run_interruptibly(verify)
 
 
 def read_map(source: str, name: str | None) -> tuple[Header, Mapping[str, Sequence[Range]]]:
@@ -152,7 +153,7 @@ def _with_archive(source: str, use: Callable[[Archive], Awaitable[_Result]]) -> 
         async with open_archive(source) as archive:
             return await use(archive)
 
-    return trio.run(run)
+    return run_interruptibly(run)
 
 
 def _read_configs(paths: Sequence[Path]) -> dict[str, bytes]:

@@ -33,8 +33,14 @@ async def _run(function: Callable[[], Awaitable[_Result]]) -> _Result:
 async def watch_signals(
     scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Cancel a scope at the first signal; further ones do not cut its clean-up short."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    """Cancel a scope at the first signal; further ones do not cut its clean-up short.
+
+    A terminal that goes is none to whom nohup(1) started: SIGHUP stays ignored.
+    """
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*heard) as signals:
         task_status.started()
         async for _ in signals:
             scope.cancel()

@@ -206,7 +206,10 @@ def test_a_missing_lzop_is_named_with_its_package(netlab: Shell) -> None:
     assert "apt-get install --no-install-recommends lzop" in done.stderr
 
 
-def test_ctrl_c_leaves_nothing(netlab: Shell, archive: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_it_nothing_is_left(
+    netlab: Shell, archive: Path, number: signal.Signals
+) -> None:
     reader, writer = os.pipe()
     os.write(writer, archive.read_bytes()[:20_000])
     with subprocess.Popen(
@@ -216,7 +219,7 @@ def test_ctrl_c_leaves_nothing(netlab: Shell, archive: Path) -> None:
         # What it has made tells that it is at work.
         while not list(netlab.folder.glob(".out.*/disk-*")) and process.poll() is None:
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = process.communicate(timeout=60)[1]
     os.close(reader)
     os.close(writer)
