@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,11 +11,13 @@ from typing import TextIO
 
 import typer
 
-from netlab.errors import NetlabError, TopologyError, leaves
+from netlab.errors import HostError, NetlabError, TopologyError, leaves
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 BUG = 4
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def report(error: BaseException, stream: TextIO | None = None) -> int:
@@ -51,6 +54,8 @@ def _report_leaf(error: BaseException, stream: TextIO) -> int:
         case BrokenPipeError():
             _silence_stdout()
             return BROKEN_PIPE
+        case OSError() if error.errno in _NO_ROOM:
+            return _report_full(error, stream)
         case NetlabError():
             print(render(error), file=stream)
             return error.exit_code
@@ -98,6 +103,14 @@ def _report_bug(error: BaseException, stream: TextIO) -> int:
         file=stream,
     )
     return BUG
+
+
+def _report_full(error: OSError, stream: TextIO) -> int:
+    """Say that there is no room; where a write came late, as standard output's does, not whose."""
+    where = error.filename or "standard output, or a folder that netlab writes to"
+    print(f"netlab: {make_printable(str(where))}: {error.strerror}", file=stream)
+    _silence_stdout()
+    return HostError.exit_code
 
 
 def _silence_stdout() -> None:

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process when None.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_missing()
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -31,6 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return report(error)
     return code
+
+
+def _open_missing() -> None:
+    """Give the standard streams that whoever started us closed a place: nowhere.
+
+    The first number that is free is theirs; otherwise the next file that is opened would get it.
+    """
+    for name, mode, flags in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_WRONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
 def _run(words: list[str]) -> int:

@@ -227,6 +227,32 @@ def test_whoever_ends_it_nothing_is_left(
     assert not [name for name in names_in(netlab.folder) if "out" in name]
 
 
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_may_be_closed(netlab: Shell, closed: str) -> None:
+    line = f"{NETLAB} vma create a.vma drive-scsi0=disk.raw {closed}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=netlab.folder, env=netlab.environment(), capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert netlab("vma", "verify", "a.vma").returncode == 0
+
+
+@pytest.mark.usefixtures("archive")
+@pytest.mark.parametrize("words", [("list", "a.vma"), ("map", "a.vma", "-f", "json")])
+def test_a_full_standard_output_is_told_in_a_line(netlab: Shell, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [NETLAB, "vma", *words],
+            cwd=netlab.folder, env=netlab.environment(), stdout=full, stderr=subprocess.PIPE,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert "standard output, or a folder that netlab writes to: No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_reader_that_leaves_ends_the_pipeline_in_silence(netlab: Shell, files: Path) -> None:
     (files / "big.raw").write_bytes(pattern(5) * 4000)
     line = f"{NETLAB} vma create - a=big.raw | head -c 1000 > /dev/null; echo ${{PIPESTATUS[0]}}"
