@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,18 @@ from netlab.plan.files import anchor
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
 from netlab.topology.load import load, loads
+from netlab.topology.names import check_node_name
 from netlab.topology.recipe import Recipe, is_recipe
 from netlab.topology.recipe_file import load_recipe
+from netlab.topology.source import WrongError
 
 _DISKS = {".qcow2", ".raw", ".img"}
 _TOPOLOGIES = {".yaml", ".yml"}
+
+_QCOW2 = b"QFI\xfb"
+_NO_NAME = re.compile("[^a-z0-9]+")
+_LONGEST = 58
+"""Letters of a name that has room for more before it: a DNS label has 63."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +107,36 @@ def _find_in_topology(file: str, names: str, *, whole: bool) -> PlannedNodes:
 
 
 def _find_disk(path: Path) -> PlannedNodes:
+    name = _name_disk(path.stem)
+    if not str(path).isprintable():
+        raise UsageError(f"{path}: its name is not text", hint="a link of another name will do")
     kind = "qcow2" if path.suffix == ".qcow2" else "raw"
-    disk = {"file": str(path), "format": kind, "bus": "scsi"}
+    if kind == "raw" and _is_qcow2(path):
+        # By its name it would be taken for raw, and what came of it would not start.
+        hint = "give it a name, or a link of a name, that ends with .qcow2"
+        raise UsageError(f"{path}: this is qcow2, whatever its name says", hint=hint)
+    # It is a path and no more: nothing in it is a variable of a topology's.
+    disk = {"file": str(path).replace("${", "$${"), "format": kind, "bus": "scsi"}
     machine: dict[str, object] = {"image": "none", "arch": "x86_64", "configure": False}
-    return PlannedNodes(_lone_plan(path.stem, {**machine, "disk": disk}), (path.stem,))
+    return PlannedNodes(_lone_plan(name, {**machine, "disk": disk}), (name,))
+
+
+def _name_disk(stem: str) -> str:
+    """Return what of a file's name can be a node's: images are called as nobody calls a host."""
+    name = _NO_NAME.sub("-", stem.lower())[:_LONGEST].strip("-")
+    try:
+        return check_node_name(name)
+    except WrongError:
+        return f"disk-{name}".strip("-")
+
+
+def _is_qcow2(path: Path) -> bool:
+    """Look at a file's first bytes; one that cannot be read is another's matter."""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(len(_QCOW2)) == _QCOW2
+    return False
 
 
 def _find_own(file: str) -> PlannedNodes:

@@ -52,7 +52,9 @@ def export(
     """
     request = Request(
         folder=backups.folder or Path(),
-        compression=parse_compression(backups.compress) if backups.compress else COMPRESSION,
+        compression=COMPRESSION
+        if backups.compress is None
+        else parse_compression(backups.compress),
         dump_dir=backups.dump_dir or DUMP_FOLDER,
         mapping=parse_mapping(mapping),
         whole=selection.whole,

@@ -158,18 +158,21 @@ def open_folder(path: Path) -> Generator[BackupFolder]:
 
     Raises:
         HostError: It cannot be made.
+        UsageError: It is something else than a folder.
     """
-    made = not path.exists()
     with _explain(path):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is no folder", hint="name one, or one that can be made")
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
     folder = BackupFolder(path)
     try:
         yield folder
     except BaseException:
         folder.take_back()
-        if made:
-            with suppress(OSError):
-                path.rmdir()
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
         raise
 
 

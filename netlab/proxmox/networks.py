@@ -21,7 +21,7 @@ FIRST_TAG = 2001
 
 LAST_TAG = 4094
 
-_TARGET = re.compile(r"(.+)=([^=/]+)(?:/([0-9]+))?")
+_TARGET = re.compile(r"(.+)=([^=/]+)(?:/([0-9]{1,9}))?")
 _TAG = integer(1, LAST_TAG)
 
 

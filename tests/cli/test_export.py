@@ -35,6 +35,9 @@ from tests.cli.conftest import Here
         (("--image", "nothing", "-o", "dump"), "neither an image"),
         (("--image", "no.qcow2", "-o", "dump"), "there is no such file"),
         (("--image", "micro", "-o", "dump", "--compress", "rar"), "compression 'rar'"),
+        (("--image", "micro", "-o", "dump", "--compress", ""), "compression ''"),
+        (("--image", f"{'a' * 300}.raw", "-o", "dump"), "it cannot be read: File name too long"),
+        (("--image", "\udcff.raw", "-o", "dump"), "its name is not text"),
         (("--image", "micro", "-o", "dump", "--map", "lan"), "does not say where"),
         (("--image", "micro", "-o", "dump", "--vmid", "7"), "vmid"),
         (("nowhere", "r1", "-o", "dump"), "nowhere"),
@@ -80,6 +83,42 @@ def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
     assert f"  scp dump/{archive} root@HOST:'/mnt/my pve/dump/'\n" in done.stderr
     line = f"  qmrestore '/mnt/my pve/dump/{archive}' 123 --storage zfs\n"
     assert done.stderr.endswith(line)
+
+
+def test_a_disk_may_be_called_as_no_host_is(here: Here) -> None:
+    for number, (file, name) in enumerate((
+        ("Fedora-Cloud-Base-39-1.5.x86_64.raw", "fedora-cloud-base-39-1-5-x86-64"),
+        ("7.img", "disk-7"),
+        ("größer ☃.raw", "gr-er"),
+        ("${x}.raw", "x"),
+    )):
+        (here.folder / file).write_bytes(os.urandom(1 << 16))
+        words = ("export", "--image", file, "-o", "dump", "--vmid", str(200 + number))
+        done = here(*words, "-f", "json")
+        assert json.loads(done.stdout.splitlines()[-1])["backups"][0]["node"] == name
+
+
+@pytest.mark.parametrize("suffix", ["img", "raw"])
+def test_a_qcow2_that_is_called_otherwise_is_not_taken_for_raw(here: Here, suffix: str) -> None:
+    path = here.folder / f"cloud.{suffix}"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1M"], check=True)
+    done = here("export", "--image", str(path), "-o", "dump")
+    assert done.returncode == 2
+    assert f"{path}: this is qcow2, whatever its name says" in done.stderr
+    assert not (here.folder / "dump").exists()
+
+
+def test_what_is_no_folder_takes_no_backup(here: Here) -> None:
+    (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
+    done = here("export", "--image", "disk.raw", "-o", "disk.raw")
+    assert done.returncode == 2
+    assert "disk.raw is no folder" in done.stderr
+
+
+def test_folders_that_were_made_for_a_backup_that_failed_go_with_it(here: Here) -> None:
+    (here.folder / "disk.raw").write_bytes(b"too small for an archive")
+    assert here("export", "--image", "disk.raw", "-o", "a/b/c").returncode == 2
+    assert not (here.folder / "a").exists()
 
 
 def test_a_disk_that_stands_on_another_file_is_refused(here: Here, tmp_path: Path) -> None:

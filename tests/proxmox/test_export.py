@@ -177,6 +177,11 @@ def test_two_segments_that_are_mapped_to_one_network_are_a_mistake() -> None:
     assert "x/0: 0 is no VLAN" in "\n".join(mistakes(pair(), replace(OPTIONS, mapping=outside)))
 
 
+def test_a_tag_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not say where a segment goes"):
+        parse_mapping(f"lan=vmbr0/{'9' * 5000}")
+
+
 def test_a_mapping_is_read_from_the_command_line() -> None:
     assert parse_mapping("vlan7=lan,a:up--b:down=vmbr1/30") == (
         ("vlan7", Network("lan")), ("a:up--b:down", Network("vmbr1", 30)),
