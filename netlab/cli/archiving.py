@@ -189,4 +189,14 @@ def open_progress(title: str) -> Generator[Progress]:
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(make_printable(title), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        before = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal before
+            if done < before:
+                # Another one: the rate and the time left are its own.
+                bar.reset(task)
+            before = done
+            bar.update(task, completed=done, total=total)
+
+        yield show

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+import sys
 import time
 
 import pytest
 from rich.console import Console
 
+from netlab.cli.archiving import open_progress as open_archive_progress
 from netlab.cli.progress import LiveProgress, PlainProgress
 
 
@@ -63,3 +66,21 @@ def test_a_big_lab_shows_first_what_is_not_ready() -> None:
     assert len(lines) == 6
     assert [line.split()[0] for line in lines[:3]] == ["r98", "r99", "r0"]
     assert lines[-1].startswith("98 of 100 ready")
+
+
+def test_the_rate_and_the_time_left_are_those_of_what_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second of two that are of one size is not over when the first is."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    reader, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stream, os.fdopen(reader, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with open_archive_progress("two") as progress:
+            progress(100, 100)
+            progress(10, 100)
+        monkeypatch.undo()
+        shown = screen.read(65536).decode()
+    assert shown.count("two") > 0
+    assert "-:--:--" in shown[shown.rindex("10/100") :]
