@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def parse_mapping(text: str) -> tuple[tuple[str, Network], ...]:
     """Read ``SEGMENT=BRIDGE,SEGMENT=BRIDGE/TAG``: where segments go that do not go by rule.
 
     Raises:
-        UsageError: Every part that is not of that form.
+        UsageError: Every part that is not of that form, or a segment that is there twice.
     """
     found: list[tuple[str, Network]] = []
     wrong: list[str] = []
@@ -61,6 +62,9 @@ def parse_mapping(text: str) -> tuple[tuple[str, Network], ...]:
             wrong.append(part)
         else:
             found.append((match[1], Network(match[2], int(match[3]) if match[3] else None)))
+    twice = [name for name, count in Counter(name for name, _ in found).items() if count > 1]
+    if twice:
+        raise UsageError(f"{', '.join(twice)} is mapped twice", hint="a segment is one network")
     if wrong:
         parts = ", ".join(map(repr, wrong))
         raise UsageError(

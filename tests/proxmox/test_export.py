@@ -177,6 +177,11 @@ def test_two_segments_that_are_mapped_to_one_network_are_a_mistake() -> None:
     assert "x/0: 0 is no VLAN" in "\n".join(mistakes(pair(), replace(OPTIONS, mapping=outside)))
 
 
+def test_a_segment_that_is_mapped_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="lan is mapped twice"):
+        parse_mapping("lan=vmbr0,wan=vmbr1,lan=vmbr2")
+
+
 def test_a_tag_of_thousands_of_digits_is_refused() -> None:
     with pytest.raises(UsageError, match="does not say where a segment goes"):
         parse_mapping(f"lan=vmbr0/{'9' * 5000}")
