@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -152,6 +152,26 @@ class BackupFolder:
                 path.unlink()
 
 
+def check_folder(path: Path, names: Iterable[str]) -> None:
+    """Refuse a folder that backups cannot go to, before there is anything to go there.
+
+    Args:
+        path: The folder; it need not be there.
+        names: Of files that are to be new in it.
+
+    Raises:
+        HostError: It cannot be looked at.
+        UsageError: It is something else than a folder, or there is a file of such a name.
+    """
+    with _explain(path):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is no folder", hint="name one, or one that can be made")
+        for name in names:
+            if (path / name).exists():
+                hint = "remove it first, or name another folder"
+                raise UsageError(f"{path / name} is there already", hint=hint)
+
+
 @contextmanager
 def open_folder(path: Path) -> Generator[BackupFolder]:
     """Write backups into a folder; when the block fails, none of them is left.
@@ -160,9 +180,8 @@ def open_folder(path: Path) -> Generator[BackupFolder]:
         HostError: It cannot be made.
         UsageError: It is something else than a folder.
     """
+    check_folder(path, ())
     with _explain(path):
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is no folder", hint="name one, or one that can be made")
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
     folder = BackupFolder(path)

@@ -16,7 +16,14 @@ from netlab.machine.cut import MachineCut
 from netlab.machine.hostfiles import find_files
 from netlab.plan.model import NodePlan, Plan
 from netlab.plan.segments import find_node
-from netlab.proxmox.backup import Backup, BackupFolder, Machine, Tell, open_folder
+from netlab.proxmox.backup import (
+    Backup,
+    BackupFolder,
+    Machine,
+    Tell,
+    check_folder,
+    open_folder,
+)
 from netlab.proxmox.configuration import Configuration
 from netlab.proxmox.drives import (
     Drive,
@@ -138,8 +145,10 @@ async def export_nodes(
     Raises:
         ConfigurationError: All that Proxmox cannot carry, before anything is done.
         NotReadyError: A node is about to start.
+        UsageError: The folder is none, or has a manifest of this lab already.
         NetlabError: It failed; nothing of it is left, here or in the lab.
     """
+    check_folder(request.folder, _whole_names(lab.plan, request))
     async with open_nodes(lab, names, request, store=store) as opened:
         backups = await _write(lab.plan, opened, request, tell)
     return Export(backups=backups, pause=opened.pause, left_out=opened.left_out)
@@ -154,6 +163,7 @@ async def export_plan(
         InputError: A file that a disk is made from is not there, or is not what it should be.
         MissingFeatureError: The host lacks a node's firmware.
     """
+    check_folder(request.folder, _whole_names(plan, request))
     async with open_plan(plan, names, request, store=store) as opened:
         backups = await _write(plan, opened, request, tell)
     return Export(backups=backups, pause=0, left_out=opened.left_out)
@@ -353,6 +363,12 @@ async def _write(plan: Plan, opened: Opened, request: Request, tell: Tell) -> tu
     return tuple(backups)
 
 
+def _whole_names(plan: Plan, request: Request) -> tuple[str, ...]:
+    """Return the names of the manifest and of the recipe, if they are wanted."""
+    kinds = ("manifest.json", "recipe.txt") if request.whole else ()
+    return tuple(f"{plan.lab}.{kind}" for kind in kinds)
+
+
 def _add_recipe(
     plan: Plan, backups: Sequence[Backup], request: Request, folder: BackupFolder
 ) -> None:
@@ -361,6 +377,7 @@ def _add_recipe(
         Member(node=backup.node, vmid=backup.vmid, archive=backup.archive.name)
         for backup in backups
     ]
-    folder.add_text(f"{plan.lab}.manifest.json", write_manifest(plan, networks, members))
     recipe = write_recipe(plan, networks, members, storage=request.storage, folder=request.dump_dir)
-    folder.add_text(f"{plan.lab}.recipe.txt", recipe)
+    texts = (write_manifest(plan, networks, members), recipe)
+    for name, text in zip(_whole_names(plan, request), texts, strict=True):
+        folder.add_text(name, text)

@@ -115,6 +115,16 @@ def test_what_is_no_folder_takes_no_backup(here: Here) -> None:
     assert "disk.raw is no folder" in done.stderr
 
 
+def test_a_manifest_that_is_there_is_told_before_a_disk_is_read(here: Here) -> None:
+    own = "image: none, arch: x86_64, disk: {file: none.raw, format: raw}, configure: false"
+    (here.folder / "a.yaml").write_text(f"name: old\nnodes: {{a: {{{own}}}}}\n")
+    (here.folder / "dump").mkdir()
+    (here.folder / "dump/old.recipe.txt").touch()
+    done = here("export", "--image", "a.yaml", "--lab", "-o", "dump")
+    assert done.returncode == 2
+    assert "old.recipe.txt is there already" in done.stderr
+
+
 def test_folders_that_were_made_for_a_backup_that_failed_go_with_it(here: Here) -> None:
     (here.folder / "disk.raw").write_bytes(b"too small for an archive")
     assert here("export", "--image", "disk.raw", "-o", "a/b/c").returncode == 2
