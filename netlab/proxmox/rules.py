@@ -16,6 +16,7 @@ from netlab.proxmox.configuration import (
     Configuration,
     DriveMap,
     Entry,
+    find_entry,
     parse_properties,
     write,
     write_map,
@@ -27,6 +28,9 @@ MAXIMUM_SIZE = 65_535
 
 MAXIMUM_DESCRIPTION = 8192
 """Most characters of a description (PVE/QemuServer.pm)."""
+
+MAXIMUM_SMBIOS = 512
+"""Most characters of ``smbios1`` (PVE/QemuServer.pm); six of its strings can be more, in base64."""
 
 _Found = Iterator[tuple[int, str, str, str]]
 
@@ -59,6 +63,7 @@ def _mistakes(configuration: Configuration) -> _Found:
     yield from _check_drives(configuration)
     yield from _check_firmware(configuration)
     yield from _check_boot(configuration)
+    yield from _check_smbios(find_entry(configuration, "smbios1", ""))
     for entry, _ in configuration.numbered("net"):
         yield from _check_net(entry)
     # Counted as it would be written: text that cannot be is a mistake already.
@@ -150,6 +155,12 @@ def _check_boot(configuration: Configuration) -> _Found:
     for device in filter(None, order.split(";")):
         if device not in keys:
             yield 0, "boot.order", f"there is no {device}", "name disks and network cards it has"
+
+
+def _check_smbios(entry: Entry) -> _Found:
+    if len(entry.value) > MAXIMUM_SMBIOS:
+        message = f"{len(entry.value)} characters"
+        yield entry.line, entry.key, message, f"at most {MAXIMUM_SMBIOS} are possible: shorten it"
 
 
 def _check_net(entry: Entry) -> _Found:

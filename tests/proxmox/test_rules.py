@@ -130,6 +130,7 @@ WRONG = {
     "serial0: pty": "1:1: serial0: 'pty' is not possible",
     "tags: a;;b": "1:1: tags: 'a;;b' is not possible",
     "smbios1: product=my box": "1:1: smbios1.product: 'my box' is not possible",
+    f"smbios1: product={'A' * 505}": "1:1: smbios1: 513 characters (at most 512 are possible",
     "#qmdump#map:scsi0:drive-scsi0:a1:raw:": "1:1: scsi0: is mapped and is no drive",
     "scsi0: a1:v\n#qmdump#map:scsi0:drive-scsi0:-:raw:": "2:1: scsi0: '-' cannot be a storage",
     "scsi0: a1:v\nscsi1: a1:w\n#qmdump#map:scsi0:d:a1:raw:": "2:1: scsi1: the archive has no",
@@ -144,6 +145,13 @@ def test_what_proxmox_would_drop_is_told_with_its_line(text: str, expected: str)
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines() -> None:
     found = complaints("name: a_b\ncores: x\nbios: efi\nnet0: virtio=1")
     assert [one.split(":")[0] for one in found] == ["1", "2", "3", "4"]
+
+
+def test_smbios_is_as_long_as_the_schema_of_the_api_says() -> None:
+    assert complaints(f"smbios1: product={'A' * 504}") == []
+    for count, wrong in ((504, []), (505, ["smbios1"])):
+        values = {"vmid": "100", "smbios1": f"product={'A' * count}"}
+        assert list(complain("POST", "/nodes/pve1/qemu", values)) == wrong
 
 
 def test_a_line_cannot_be_smuggled_in() -> None:
