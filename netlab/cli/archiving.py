@@ -82,7 +82,7 @@ def read_header(source: str) -> Header:
 
 
 def print_config(source: str, name: str) -> None:
-    """Write a configuration to standard output as it is.
+    """Write a configuration to standard output as it is, but for what a terminal would act on.
 
     Raises:
         UnknownNameError: There is no configuration of that name.
@@ -93,7 +93,10 @@ def print_config(source: str, name: str) -> None:
         raise UnknownNameError(
             f"{source} has no configuration {name!r}", hint=f"it has: {names}" if names else None
         )
-    sys.stdout.buffer.write(configs[name])
+    if sys.stdout.isatty():
+        sys.stdout.write(make_printable(configs[name].decode(errors="replace")))
+    else:
+        sys.stdout.buffer.write(configs[name])
 
 
 def extract_to(source: str, folder: Path, names: Sequence[str] | None) -> None:

@@ -103,6 +103,18 @@ def test_a_configuration_is_printed_as_it_is(netlab: Shell, archive: Path) -> No
     assert "it has: qemu-server.conf" in missing.stderr
 
 
+def test_a_terminal_is_not_ruled_by_a_configuration(netlab: Shell) -> None:
+    hostile = {"qemu-server.conf": b"name: \x1b]0;evil\x07x\n"}
+    (netlab.folder / "a.vma").write_bytes(make_archive({}, hostile))
+    reader, terminal = os.openpty()
+    with os.fdopen(reader, "rb", buffering=0) as screen, os.fdopen(terminal, "wb") as theirs:
+        subprocess.run(
+            [NETLAB, "vma", "config", "a.vma"],
+            cwd=netlab.folder, env=netlab.environment(), stdout=theirs, check=True, timeout=60,
+        )  # fmt: skip
+        assert screen.read(1000) == b"name: \\x1b]0;evil\\x07x\r\n"
+
+
 @pytest.mark.usefixtures("archive")
 def test_single_disks_are_extracted_to_a_folder_or_to_standard_output(netlab: Shell) -> None:
     done = netlab("vma", "extract", "a.vma", "out", "-d", "drive-virtio1")
