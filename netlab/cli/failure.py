@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -11,13 +10,11 @@ from typing import TextIO
 
 import typer
 
-from netlab.errors import HostError, NetlabError, TopologyError, leaves
+from netlab.errors import NetlabError, TopologyError, explain_condition, leaves
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 BUG = 4
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def report(error: BaseException, stream: TextIO | None = None) -> int:
@@ -31,9 +28,10 @@ def report(error: BaseException, stream: TextIO | None = None) -> int:
         stream: Where to print; standard error when None.
     """
     output: TextIO = sys.stderr if stream is None else stream
-    found = leaves(error)
+    found = [explain_condition(leaf) for leaf in leaves(error)]
     interrupted = any(isinstance(leaf, KeyboardInterrupt) for leaf in found)
     codes = [_report_leaf(leaf, output) for leaf in _distinct(found)]
+    _flush_stdout()
     return INTERRUPTED if interrupted else max(codes)
 
 
@@ -54,8 +52,6 @@ def _report_leaf(error: BaseException, stream: TextIO) -> int:
         case BrokenPipeError():
             _silence_stdout()
             return BROKEN_PIPE
-        case OSError() if error.errno in _NO_ROOM:
-            return _report_full(error, stream)
         case NetlabError():
             print(render(error), file=stream)
             return error.exit_code
@@ -105,12 +101,12 @@ def _report_bug(error: BaseException, stream: TextIO) -> int:
     return BUG
 
 
-def _report_full(error: OSError, stream: TextIO) -> int:
-    """Say that there is no room; where a write came late, as standard output's does, not whose."""
-    where = error.filename or "standard output, or a folder that netlab writes to"
-    print(f"netlab: {make_printable(str(where))}: {error.strerror}", file=stream)
-    _silence_stdout()
-    return HostError.exit_code
+def _flush_stdout() -> None:
+    """Bring out what was printed; a disk that was too full for it is so at the end of us, too."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence_stdout()
 
 
 def _silence_stdout() -> None:

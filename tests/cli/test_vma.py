@@ -261,7 +261,7 @@ def test_a_full_standard_output_is_told_in_a_line(netlab: Shell, words: tuple[st
             text=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 3
-    assert "standard output, or a folder that netlab writes to: No space left" in done.stderr
+    assert done.stderr.splitlines()[-1] == "netlab: a file: No space left on device (errno 28)"
     assert "Traceback" not in done.stderr
 
 
