@@ -38,15 +38,18 @@ def _open_missing() -> None:
     """Give the standard streams that whoever started us closed a place: nowhere.
 
     The first number that is free is theirs; otherwise the next file that is opened would get it.
+    It is open for what it is not for: text may go nowhere, but an archive that is written to the
+    number itself must not be taken for written.
     """
     for name, mode, flags in (
-        ("stdin", "r", os.O_RDONLY),
-        ("stdout", "w", os.O_WRONLY),
-        ("stderr", "w", os.O_WRONLY),
+        ("stdin", "r", os.O_WRONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_RDONLY),
     ):
         if getattr(sys, name) is None:
-            descriptor = os.open(os.devnull, flags)
-            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+            os.open(os.devnull, flags)
+            text = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(text, mode, closefd=False))
 
 
 def _run(words: list[str]) -> int:

@@ -251,6 +251,22 @@ def test_standard_streams_may_be_closed(netlab: Shell, closed: str) -> None:
     assert netlab("vma", "verify", "a.vma").returncode == 0
 
 
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("words", "closed"), [("create - drive-scsi0=disk.raw", ">&-"), ("list -", "<&-")]
+)
+def test_an_archive_on_a_closed_standard_stream_is_no_archive(
+    netlab: Shell, words: str, closed: str
+) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{NETLAB} vma {words} {closed}"],
+        cwd=netlab.folder, env=netlab.environment(), capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    stream = {">": "output", "<": "input"}[closed[0]]
+    told = f"netlab: standard {stream}: Bad file descriptor (errno 9)\n"
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (3, b"", told)
+
+
 @pytest.mark.usefixtures("archive")
 @pytest.mark.parametrize("words", [("list", "a.vma"), ("map", "a.vma", "-f", "json")])
 def test_a_full_standard_output_is_told_in_a_line(netlab: Shell, words: tuple[str, ...]) -> None:
