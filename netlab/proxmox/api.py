@@ -46,6 +46,7 @@ _HINTS = {
     401: "the token is not known there, or has expired",
     403: "the token lacks the right that is named here",
     595: "the node of the cluster is not there",
+    596: "the host's own proxy got no answer in time; what was asked for may be done nevertheless",
 }
 
 

@@ -42,6 +42,11 @@ from netlab.proxmox.undo import (
 UNDO_TIMEOUT = 120.0
 """Seconds that taking back may take, also when the push was cancelled."""
 
+_UNANSWERED = {502, 504, 596, 597}
+"""What proxies say of a call that they passed on and that was not answered in time. Proxmox's own,
+through which all calls go, waits 30 s (proxy_request in PVE/APIServer/AnyEvent.pm, with the codes
+of AnyEvent::HTTP: 596 for what fails once a connection is there, 597 while the answer is read)."""
+
 _NEXT = Call(about="ask for a free number", method="GET", path="/cluster/nextid")
 
 
@@ -358,7 +363,9 @@ def _is_before_task(error: BaseException) -> bool:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    return isinstance(error, ProxmoxError) and error.status >= 400
+    if not isinstance(error, ProxmoxError):
+        return False
+    return error.status >= 400 and error.status not in _UNANSWERED
 
 
 def _lacks(storage: str, status: object, content: str) -> list[str]:
