@@ -253,11 +253,13 @@ class Push:
         zones = [zone for look in looks.zones for zone in _records(await self._call(look))]
         wanted = [one.name for one in options.networks]
         bridges = frozenset[str]().union(*(one.machine.bridges for one in plan.machines))
+        # A bridge that the token has no right to is not listed (PVE/API2/Network.pm).
+        lacking = sorted(bridges - {*known, *wanted})
         names = {disk.name for one in plan.machines for disk in one.disks}
         wrong = [
             *_lacks(options.storage, disks, "images"),
             *_lacks(options.import_storage, imports, "import"),
-            *(f"there is no bridge {one}" for one in sorted(bridges - {*known, *wanted})),
+            *(f"there is no bridge {one}, or the token may not use it" for one in lacking),
             *(
                 f"the upload {name} is there already: another push has not ended, or was killed"
                 for name in sorted(content & names)

@@ -406,7 +406,7 @@ async def test_what_the_host_lacks_is_told_at_once_before_anything_is_changed(
     assert (caught.value.evidence or "").splitlines() == [
         "the storage local-lvm does not take content of type images",
         "the storage local does not take content of type import",
-        "there is no bridge vmbr0",
+        "there is no bridge vmbr0, or the token may not use it",
     ]
     assert all(method == "GET" for method, _ in serving.calls())
 
