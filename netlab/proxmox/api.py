@@ -8,6 +8,7 @@ trust this one alone. The token leaves for nobody else.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -39,7 +40,12 @@ START_TIMEOUT = 60.0
 LOG_LINES = 1000
 """Most lines of a failed task's log that are shown."""
 
+_LONGEST_NAME = 253
 _TOKEN = re.compile(r"[!-~]+@[!-~]+![A-Za-z][A-Za-z0-9._-]+=[!-~]+")
+# A name of DNS in ASCII, with the underscores that hosts of one's own have.
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _BOUNDARY = "netlab-c3f1a5b2d4e69708"
 _INTERVALS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _HINTS = {
@@ -288,9 +294,21 @@ def split_address(address: str) -> tuple[str, int]:
     except ValueError:
         name, port, parts = None, None, urlsplit("")
     rest = (parts.username, parts.query, parts.fragment, parts.path.strip("/"))
-    if parts.scheme != "https" or not name or any(rest):
+    if parts.scheme != "https" or not name or not _is_host(name) or any(rest):
         raise UsageError(f"{address!r} is no address of Proxmox", hint="write https://HOST:8006")
     return name, port or PORT
+
+
+def _is_host(name: str) -> bool:
+    """Say whether a host can be called so: by a name, or by an address."""
+    if ":" not in name and _NUMBERS.fullmatch(name) is None:
+        return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # The scope of one is nothing that httpx knows.
+    return "%" not in name
 
 
 def _literal(name: str) -> str:
