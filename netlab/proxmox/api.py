@@ -266,7 +266,9 @@ def _read(call: Call, answer: httpx.Response) -> Any:
         body = {}
     if answer.is_success and "data" in body:
         return body["data"]
-    reason = str(body.get("message") or answer.reason_phrase).strip()
+    # A page of some other server's is an answer, too.
+    phrase = "" if answer.is_success else answer.reason_phrase
+    reason = str(body.get("message") or phrase).strip()
     errors = "\n".join(
         f"{name}: {str(message).strip()}" for name, message in _record(body.get("errors")).items()
     )

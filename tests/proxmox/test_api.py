@@ -125,6 +125,20 @@ async def test_a_host_that_does_not_answer_is_told() -> None:
                     await api.call(VERSION)
 
 
+async def test_an_answer_of_another_server_is_told(serving: Serving) -> None:
+    serving.inside.failures[("GET", "/version")] = {
+        "status": 200,
+        "message": "<p>hello",
+        "times": 1,
+        "error": None,
+        "html": True,
+    }
+    with pytest.raises(ProxmoxError, match="the answer is none of the API") as caught:
+        async with open_api(serving.host) as api:
+            await api.call(VERSION)
+    assert caught.value.status == 200
+
+
 async def test_a_refusal_shows_what_the_host_says_of_every_parameter(serving: Serving) -> None:
     call = Call(
         about="create the machine",
