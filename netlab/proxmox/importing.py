@@ -208,7 +208,9 @@ def _read(archive: Archive) -> _Machine:
     configuration = archive.configuration
     findings = Findings(configuration.file, list(_check(archive)))
     cards = tuple(
-        read_card(configuration.file, entry) for entry, _ in configuration.numbered("net")
+        read_card(configuration.file, entry)
+        for entry, _ in configuration.numbered("net")
+        if find_rule(entry.key)
     )
     for card in cards:
         findings.mistakes.extend(card.mistakes)
@@ -366,6 +368,6 @@ def _lost_drives(configuration: Configuration) -> Iterator[Mistake]:
 
 
 def _is_said(entry: Entry) -> bool:
-    if entry.key in _READ or re.fullmatch("net[0-9]+", entry.key):
+    if entry.key in _READ or (entry.key.startswith("net") and find_rule(entry.key)):
         return True
     return re.fullmatch(_GIVEN.get(entry.key, r"(?!)"), entry.value) is not None

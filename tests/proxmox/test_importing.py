@@ -481,3 +481,13 @@ def test_every_machine_gets_a_name_that_a_node_can_have(name: str, node: str) ->
 def test_a_name_that_is_there_twice_is_two_names() -> None:
     imported = make(*[archive(f"name: a\n{DISK}")] * 3)
     assert imported.nodes == ("a", "a-2", "a-3")
+
+
+def test_network_cards_that_proxmox_does_not_know_are_told_and_are_no_interfaces() -> None:
+    """There are net0 to net31; with a number of 5,000 digits even to count is impossible."""
+    keys = ["net32", "net01", f"net{'9' * 5000}"]
+    text = "".join(f"{key}: virtio\n" for key in keys) + f"scsihw: virtio-scsi-pci\n{DISK}"
+    assert node_of(text).interfaces == ()
+    assert lost(text) == [
+        f"{line}:1: {key}: 'virtio' is left out" for line, key in enumerate(keys, 1)
+    ]
