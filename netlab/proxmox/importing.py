@@ -18,6 +18,7 @@ from netlab.proxmox.cards import Card, read_card
 from netlab.proxmox.configuration import NAME, Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import LAB_TAG, TAG
 from netlab.proxmox.findings import Findings
+from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
 from netlab.proxmox.schema import find_rule, is_drive
@@ -267,7 +268,8 @@ def _check(archive: Archive) -> Iterator[Mistake]:
         yield Mistake(configuration.file, 0, 0, "", f"no drive is mapped to the device {name!r}")
     for entry in configuration.entries:
         rule = find_rule(entry.key) if entry.key in _UNDERSTOOD else None
-        for where, message, hint in rule.value.mistakes(entry.value) if rule else ():
+        value = spell_boolean(entry.value) if entry.key == "kvm" else entry.value
+        for where, message, hint in rule.value.mistakes(value) if rule else ():
             path = f"{entry.key}.{where}" if where else entry.key
             yield Mistake(configuration.file, entry.line, 1, path, message, hint)
 
@@ -317,7 +319,7 @@ def _settings(configuration: Configuration, left_out: list[Mistake]) -> dict[str
     if cpus > MAXIMUM_CPUS:
         message = f"{cpus} CPUs, and a node has at most {MAXIMUM_CPUS}"
         left_out.append(Mistake(configuration.file, 0, 0, "cores", message))
-    if configuration.get("kvm") == "0":
+    if spell_boolean(configuration.get("kvm") or "") == "0":
         settings["accel"] = "tcg"
     display = _display(configuration, left_out)
     if display != "none":

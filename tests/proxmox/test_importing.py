@@ -491,3 +491,13 @@ def test_network_cards_that_proxmox_does_not_know_are_told_and_are_no_interfaces
     assert lost(text) == [
         f"{line}:1: {key}: 'virtio' is left out" for line, key in enumerate(keys, 1)
     ]
+
+
+@pytest.mark.parametrize(("true", "false"), [("1", "0"), ("on", "off"), ("YES", "No")])
+def test_a_boolean_may_be_spelled_as_proxmox_reads_it(true: str, false: str) -> None:
+    drive = f"a1:v,ro={true}\n#qmdump#map:virtio0:drive-virtio0:a1:raw:\n"
+    node = node_of(f"agent: {true}\nkvm: {false}\nvirtio0: {drive}")
+    assert (node.agent, node.accel) == (True, "tcg")
+    assert node.disks[0].read_only
+    other = node_of(f"agent: {false}\nkvm: {true}\n{DISK}")
+    assert (other.agent, other.accel) == (False, node_of(DISK).accel)
