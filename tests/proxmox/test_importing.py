@@ -501,3 +501,19 @@ def test_a_boolean_may_be_spelled_as_proxmox_reads_it(true: str, false: str) -> 
     assert node.disks[0].read_only
     other = node_of(f"agent: {false}\nkvm: {true}\n{DISK}")
     assert (other.agent, other.accel) == (False, node_of(DISK).accel)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sockets: 2", "1:1: sockets: 2 sockets are one, with all CPUs in it"),
+        ("sockets: 1", None),
+        ("vga: std,memory=32", "1:1: vga.memory: '32' is left out"),
+        ("vga: serial0", None),
+        ("tags: lab-x;mine;netlab", "1:1: tags: 'mine' is left out"),
+        ("tags: lab-x;netlab", None),
+        ("tags: lab-x;mine", "1:1: tags: 'lab-x;mine' is left out"),
+    ],
+)
+def test_what_of_a_setting_is_lost_is_told(text: str, told: str | None) -> None:
+    assert lost(f"{text}\nscsihw: virtio-scsi-pci\n{DISK}") == ([told] if told else [])
