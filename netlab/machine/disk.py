@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -189,17 +190,25 @@ def find_disk_mistakes(disks: Iterable[DiskPlan]) -> list[str]:
         f"{disk.file}: {wrong}"
         for disk in disks
         if disk.file is not None
-        if (wrong := _look_at(Path(disk.file), disk))
+        if (wrong := _explain(partial(_look_at, Path(disk.file), disk)))
     ]
+
+
+def _explain(look: Callable[[], str]) -> str:
+    """Look at a file; one that cannot be looked at is a mistake, too."""
+    try:
+        return look()
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
 
 
 def _look_at(path: Path, disk: DiskPlan) -> str:
     if not path.is_file():
         return "there is no such file to make a disk from"
     extent = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size).ljust(_HEADER.size, b"\0")
     if disk.format == "qcow2":
-        with path.open("rb") as file:
-            header = file.read(_HEADER.size).ljust(_HEADER.size, b"\0")
         magic, version, backing, extent, incompatible = _HEADER.unpack(header)
         if magic != b"QFI\xfb":
             return "this is not qcow2; is its format raw?"
@@ -219,7 +228,9 @@ def find_cdrom_mistakes(cdroms: Iterable[CdromPlan]) -> list[str]:
         cdroms: Their paths are absolute, or relative to where we are.
     """
     return [
-        f"{cdrom.file}: {wrong}" for cdrom in cdroms if (wrong := _look_at_image(Path(cdrom.file)))
+        f"{cdrom.file}: {wrong}"
+        for cdrom in cdroms
+        if (wrong := _explain(partial(_look_at_image, Path(cdrom.file))))
     ]
 
 

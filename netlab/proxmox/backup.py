@@ -159,8 +159,8 @@ def open_folder(path: Path) -> Generator[BackupFolder]:
     Raises:
         HostError: It cannot be made.
     """
-    made = not path.exists()
     with _explain(path):
+        made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
     folder = BackupFolder(path)
     try:

@@ -22,6 +22,7 @@ from netlab.proxmox.importing import (
 )
 from netlab.proxmox.names import parse_name
 from netlab.topology.load import loads
+from netlab.vma.blocking import explain
 from netlab.vma.reader import open_archive
 
 
@@ -66,8 +67,10 @@ async def _read(paths: Sequence[Path]) -> list[Archive]:
     mistakes: list[Mistake] = []
     archives: list[Archive] = []
     for path, file in zip(paths, _call(paths), strict=True):
-        if not path.is_file():
-            message = f"{path} is no file" if path.exists() else f"{path}: there is no such file"
+        with explain(str(path)):
+            there, file_there = path.exists(), path.is_file()
+        if not file_there:
+            message = f"{path} is no file" if there else f"{path}: there is no such file"
             raise UsageError(
                 message, hint="an archive is read twice; a pipe has to be a file first"
             )

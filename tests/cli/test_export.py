@@ -49,6 +49,34 @@ def test_wrong_words_are_told_and_nothing_is_written(
     assert not (here.folder / "dump").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--image", "long.yaml#a", "-o", "dump"), 2),
+        (("--image", "disk.raw", "-o", "x" * 300), 3),
+        (("x" * 300 + ".yaml", "a", "-o", "dump"), 2),
+    ],
+    ids=["disks", "folder", "topology"],
+)
+def test_files_that_cannot_be_looked_at_are_told(
+    here: Here, words: tuple[str, ...], code: int
+) -> None:
+    long = "x" * 300
+    node = {"image": "none", "arch": "x86_64", "configure": False}
+    disks = {
+        "disk": {"file": f"{long}.qcow2", "format": "qcow2"},
+        "cdroms": [{"file": f"{long}.iso"}],
+    }
+    text = json.dumps({"name": "long", "nodes": {"a": {**node, **disks}}})
+    (here.folder / "long.yaml").write_text(text)
+    (here.folder / "disk.raw").write_bytes(bytes(1 << 16))
+    done = here("export", *words)
+    assert done.returncode == code
+    assert "File name too long" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (here.folder / "dump").exists()
+
+
 def test_a_disk_becomes_a_backup_with_what_lies_beside_it(here: Here, tmp_path: Path) -> None:
     disk, folder = tmp_path / "router.raw", tmp_path / "dump"
     content = os.urandom(1 << 20) + bytes(1 << 20)

@@ -104,3 +104,12 @@ def test_wrong_words_are_told_and_nothing_is_written(
     assert "Traceback" not in done.stderr
     assert not (netlab.folder / "cache").exists()
     assert (netlab.folder / "disk").read_bytes() == CONTENT
+
+
+def test_files_that_cannot_be_looked_at_are_told(netlab: Shell, archive: Path) -> None:
+    long = f"{'x' * 300}.vma"
+    for words in ((long,), (archive.name, "-o", f"{long}.yaml")):
+        done = netlab("import", *words)
+        assert done.returncode == 3
+        assert "File name too long" in done.stderr
+        assert "Traceback" not in done.stderr
