@@ -189,6 +189,8 @@ def test_what_a_machine_is_by_default_there_is_said() -> None:
     [
         ("cpu: host", None, ""),
         ("cpu: max", "max", ""),
+        ("cpu: Penryn", "Penryn", ""),
+        ("cpu: Haswell-noTSX-IBRS,flags=+aes", "Haswell-noTSX-IBRS,+aes", ""),
         ("cpu: cputype=Haswell,flags=+aes;-pcid", "Haswell,+aes,-pcid", ""),
         ("cpu: max\nkvm: 0", None, ""),
         ("cpu: max,flags=+aes\nkvm: 0", "max,+aes", ""),
