@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,16 @@ from netlab.plan.files import anchor
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
 from netlab.topology.load import load, loads
+from netlab.topology.names import check_node_name
 from netlab.topology.recipe import Recipe, is_recipe
 from netlab.topology.recipe_file import load_recipe
+from netlab.topology.source import WrongError
 
 _DISKS = {".qcow2", ".raw", ".img"}
+_LONGEST_NAME = 40
+_MAGIC = b"QFI\xfb"
+"""What a qcow2 file begins with (docs/interop/qcow2.txt of QEMU)."""
+
 _TOPOLOGIES = {".yaml", ".yml"}
 
 
@@ -100,9 +107,30 @@ def _find_in_topology(file: str, names: str, *, whole: bool) -> PlannedNodes:
 
 def _find_disk(path: Path) -> PlannedNodes:
     kind = "qcow2" if path.suffix == ".qcow2" else "raw"
+    if kind == "raw" and _looks_like_qcow2(path):
+        # Never guessed: a guest writes to its raw disk what it likes.
+        hint = "if it is, call it .qcow2; if not, say format: raw of it in a topology"
+        raise UsageError(f"{path} is raw by its name, and looks like qcow2", hint=hint)
     disk = {"file": str(path), "format": kind, "bus": "scsi"}
     machine: dict[str, object] = {"image": "none", "arch": "x86_64", "configure": False}
-    return PlannedNodes(_lone_plan(path.stem, {**machine, "disk": disk}), (path.stem,))
+    name = _name_after(path)
+    return PlannedNodes(_lone_plan(name, {**machine, "disk": disk}), (name,))
+
+
+def _looks_like_qcow2(path: Path) -> bool:
+    # What cannot be read is told by whoever makes a disk of it.
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+    return False
+
+
+def _name_after(path: Path) -> str:
+    """Return the name of a disk's node: what of the file's can be in a node's."""
+    plain = re.sub("[^a-z0-9-]+", "-", path.stem.lower())[:_LONGEST_NAME].strip("-")
+    try:
+        return check_node_name(plain)
+    except WrongError:
+        return f"disk-{plain}".strip("-")
 
 
 def _find_own(file: str) -> PlannedNodes:

@@ -100,6 +100,34 @@ def test_a_disk_becomes_a_backup_with_what_lies_beside_it(here: Here, tmp_path: 
     assert (tmp_path / "out" / "disk-drive-scsi0.raw").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("file", "node"),
+    [
+        ("ubuntu-24.04-server.raw", "ubuntu-24-04-server"),
+        ("My Disk_1.img", "my-disk-1"),
+        ("100.raw", "disk-100"),
+        ("r[1-3].raw", "r-1-3"),
+        ("\u00e4.raw", "disk"),
+    ],
+)
+def test_a_disk_may_be_called_as_no_node_can_be(here: Here, file: str, node: str) -> None:
+    (here.folder / file).write_bytes(bytes(1 << 16))
+    done = here("export", "--image", file, "-o", "dump", "-f", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["backups"][0]["node"] == node
+
+
+@pytest.mark.parametrize("name", ["cloud.img", "cloud.raw"])
+def test_a_disk_that_is_something_else_than_it_is_called_is_refused(here: Here, name: str) -> None:
+    """Cloud images are qcow2 and often called .img: as raw disks they would start nothing."""
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", str(here.folder / name), "1M"]
+    subprocess.run(words, check=True)
+    done = here("export", "--image", name, "-o", "dump")
+    assert done.returncode == 2
+    assert "looks like qcow2" in done.stderr
+    assert not (here.folder / "dump").exists()
+
+
 def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
     (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
     words = ("--vmid", "123", "--dump-dir", "/mnt/my pve/dump", "--storage", "zfs")
