@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError
+from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError, UsageError
 from netlab.image.known import bring_files
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess
@@ -140,6 +141,7 @@ async def export_nodes(
         NotReadyError: A node is about to start.
         NetlabError: It failed; nothing of it is left, here or in the lab.
     """
+    _check_folder(lab.plan, request)
     async with open_nodes(lab, names, request, store=store) as opened:
         backups = await _write(lab.plan, opened, request, tell)
     return Export(backups=backups, pause=opened.pause, left_out=opened.left_out)
@@ -154,6 +156,7 @@ async def export_plan(
         InputError: A file that a disk is made from is not there, or is not what it should be.
         MissingFeatureError: The host lacks a node's firmware.
     """
+    _check_folder(plan, request)
     async with open_plan(plan, names, request, store=store) as opened:
         backups = await _write(plan, opened, request, tell)
     return Export(backups=backups, pause=0, left_out=opened.left_out)
@@ -342,6 +345,23 @@ def _notes(plan: Plan, node: NodePlan) -> str:
     return notes
 
 
+def _text_names(plan: Plan) -> tuple[str, str]:
+    """Return what the manifest and the recipe of a whole lab are called."""
+    return f"{plan.lab}.manifest.json", f"{plan.lab}.recipe.txt"
+
+
+def _check_folder(plan: Plan, request: Request) -> None:
+    """Refuse to write over the texts of a whole lab, before nodes stand still and disks are read.
+
+    Archives need no such look: their names have the time.
+    """
+    for name in _text_names(plan) if request.whole else ():
+        path = request.folder / name
+        if os.path.lexists(path):
+            hint = "remove it first, or give another folder"
+            raise UsageError(f"{path} is there already", hint=hint)
+
+
 async def _write(plan: Plan, opened: Opened, request: Request, tell: Tell) -> tuple[Backup, ...]:
     with open_folder(request.folder) as folder:
         backups = [
@@ -361,6 +381,7 @@ def _add_recipe(
         Member(node=backup.node, vmid=backup.vmid, archive=backup.archive.name)
         for backup in backups
     ]
-    folder.add_text(f"{plan.lab}.manifest.json", write_manifest(plan, networks, members))
+    manifest_name, recipe_name = _text_names(plan)
+    folder.add_text(manifest_name, write_manifest(plan, networks, members))
     recipe = write_recipe(plan, networks, members, storage=request.storage, folder=request.dump_dir)
-    folder.add_text(f"{plan.lab}.recipe.txt", recipe)
+    folder.add_text(recipe_name, recipe)

@@ -128,6 +128,20 @@ def test_a_disk_that_is_something_else_than_it_is_called_is_refused(here: Here, 
     assert not (here.folder / "dump").exists()
 
 
+def test_a_manifest_is_never_written_over_which_is_told_before_disks_are_read(here: Here) -> None:
+    node = {"image": "none", "arch": "x86_64", "disk": {"file": "no.raw", "format": "raw"}}
+    text = json.dumps({"name": "pair", "nodes": {"a": {**node, "configure": False}}})
+    (here.folder / "pair.yaml").write_text(text)
+    (here.folder / "dump").mkdir()
+    (here.folder / "dump" / "pair.recipe.txt").write_text("mine")
+    done = here("export", "--image", "pair.yaml", "--lab", "-o", "dump")
+    assert done.returncode == 2
+    assert "pair.recipe.txt is there already" in done.stderr
+    # A disk that is not there would have been told first.
+    assert "no.raw" not in done.stderr
+    assert (here.folder / "dump" / "pair.recipe.txt").read_text() == "mine"
+
+
 def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
     (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
     words = ("--vmid", "123", "--dump-dir", "/mnt/my pve/dump", "--storage", "zfs")
