@@ -42,6 +42,9 @@ from netlab.proxmox.undo import (
 UNDO_TIMEOUT = 120.0
 """Seconds that taking back may take, also when the push was cancelled."""
 
+_WRONG = 400
+"""What is said of a number that a machine has (nextid in PVE/API2/Cluster.pm)."""
+
 _UNANSWERED = {502, 504, 596, 597}
 """What proxies say of a call that they passed on and that was not answered in time. Proxmox's own,
 through which all calls go, waits 30 s (proxy_request in PVE/APIServer/AnyEvent.pm, with the codes
@@ -245,7 +248,8 @@ class Push:
             try:
                 await self._call(look)
             except ProxmoxError as error:
-                error.hint = error.hint or "other numbers are given by --vmid"
+                if error.status == _WRONG:
+                    error.hint = "other numbers are given by --vmid"
                 raise
         disks, imports = [await self._call(look) for look in looks.storages]
         content = _names(await self._call(looks.content))

@@ -333,6 +333,15 @@ async def test_a_machine_that_a_proxy_did_not_wait_for_is_removed(
     assert_nothing_is_left(serving)
 
 
+async def test_a_host_that_does_not_answer_is_not_told_as_a_number_that_is_taken(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    serving.inside.network["drop_rate"] = 1.0
+    with pytest.raises(ProxmoxError, match="does not answer") as caught:
+        await push_one(sources, serving, tmp_path)
+    assert caught.value.hint is None
+
+
 async def test_what_cannot_be_taken_back_is_told_with_the_failure(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
