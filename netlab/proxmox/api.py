@@ -46,6 +46,9 @@ _TOKEN = re.compile(r"[!-~]+@[!-~]+![A-Za-z][A-Za-z0-9._-]+=[!-~]+")
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_OTHER_TIMES = {9, 10}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (x509_vfy.h of OpenSSL)."""
+
 _BOUNDARY = "netlab-c3f1a5b2d4e69708"
 _INTERVALS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _HINTS = {
@@ -163,10 +166,8 @@ class Api:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             message = f"cannot {call.about}: {self._name} does not answer: {reason}"
-            if _is_about_certificate(error):
-                message = f"nobody that is trusted here vouches for the certificate of {self._name}"
-                hint = "give its fingerprint, as the host's own screen shows it"
-                raise CertificateError(message, hint=hint) from error
+            if refusal := _find_refusal(error):
+                raise _explain_refusal(self._name, refusal) from error
             raise ProxmoxError(message) from error
 
     async def _upload(
@@ -252,11 +253,23 @@ async def _body(
     yield tail
 
 
-def _is_about_certificate(error: BaseException | None) -> bool:
-    """Say whether TLS refused a certificate; httpx has that among the causes of its own error."""
+def _find_refusal(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Return what TLS says against a certificate; httpx has it among its own error's causes."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error
+
+
+def _explain_refusal(name: str, refusal: ssl.SSLCertVerificationError) -> CertificateError:
+    hint = "give its fingerprint, as the host's own screen shows it"
+    if refusal.verify_code in _OTHER_TIMES:
+        # A pin says whose it is, and not that it lasts for ever.
+        hint = "is the clock right here? Else it has to be renewed there: pvecm updatecerts --force"
+    return CertificateError(
+        f"nobody that is trusted here vouches for the certificate of {name}:"
+        f" {refusal.verify_message}",
+        hint=hint,
+    )
 
 
 def _read(call: Call, answer: httpx.Response) -> Any:
