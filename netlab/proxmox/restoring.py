@@ -88,7 +88,14 @@ def _call(paths: Sequence[Path]) -> list[str]:
     if len(paths) == 1:
         return [NAME]
     names = Counter(path.name for path in paths)
-    return [f"{path.name if names[path.name] == 1 else path}/{NAME}" for path in paths]
+    called: Counter[str] = Counter()
+    files: list[str] = []
+    for path in paths:
+        name = path.name if names[path.name] == 1 else str(path)
+        called[name] += 1
+        # One archive can be several machines, and each is called otherwise.
+        files.append(f"{name}/{NAME}" if called[name] == 1 else f"{name}/{called[name]}/{NAME}")
+    return files
 
 
 async def _read_one(path: Path, file: str) -> Archive:
