@@ -23,6 +23,20 @@ kill -CONT $(pidof qemu-ga)
 """Stops the agent of a guest while a cable is out: nobody answers there for a while, so that the
 cable is what tells when."""
 
+REFUSED = """
+cd /srv/www
+try() { { eval "$1"; } 2>&1 | grep -q 'Read-only file system' || echo "$1"; }
+try 'echo no >new'
+try 'echo no >>hello'
+try 'rm hello'
+try 'mv hello other'
+try 'chmod 4777 hello'
+try 'touch -d 2001-01-01 hello'
+try 'mkdir folder'
+try 'ln -s x link'
+"""
+"""What a share that cannot be written refuses in a guest; says what it did not."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import typer
 
-from netlab.errors import NetlabError, TopologyError, leaves
+from netlab.errors import NetlabError, TopologyError, explain_condition, leaves
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -28,7 +28,7 @@ def report(error: BaseException, stream: TextIO | None = None) -> int:
         stream: Where to print; standard error when None.
     """
     output: TextIO = sys.stderr if stream is None else stream
-    found = leaves(error)
+    found = [explain_condition(leaf) for leaf in leaves(error)]
     interrupted = any(isinstance(leaf, KeyboardInterrupt) for leaf in found)
     codes = [_report_leaf(leaf, output) for leaf in _distinct(found)]
     return INTERRUPTED if interrupted else max(codes)

@@ -136,26 +136,31 @@ def _show(plan: Plan, *, commands: bool) -> None:
             for each in plan.segments
         ],
     )
-    if any(node.disks for node in plan.nodes):
-        print()
-        write_table(
-            ("node", "disk", "bus", "size", "serial", "kept"),
-            [
-                (
-                    node.name,
-                    disk.file or disk.source,
-                    disk.bus,
-                    f"{disk.size} MiB" if disk.size else None,
-                    disk.serial,
-                    "for ever" if disk.persist else "with the lab",
-                )
-                for node in plan.nodes
-                for disk in node.disks
-            ],
-        )
+    _show_disks(plan)
     _show_shares(plan)
     for node in plan.nodes if commands else ():
         print(f"\n{node.name}:\n{shlex.join(command_line(node))}")
+
+
+def _show_disks(plan: Plan) -> None:
+    if not any(node.disks for node in plan.nodes):
+        return
+    print()
+    write_table(
+        ("node", "disk", "bus", "size", "serial", "kept"),
+        [
+            (
+                node.name,
+                disk.file or disk.source,
+                disk.bus,
+                f"{disk.size} MiB" if disk.size else None,
+                disk.serial,
+                "for ever" if disk.persist else "with the lab",
+            )
+            for node in plan.nodes
+            for disk in node.disks
+        ],
+    )
 
 
 def _show_shares(plan: Plan) -> None:

@@ -69,19 +69,36 @@ def _show_lab(lab: dict[str, Any], output: Format, *, wide: bool) -> None:
     say(f"{lab['lab']}: {lab['state']}, {lab['accel']} ({lab['accel_reason']}), pid {lab['pid']}")
     nodes: list[dict[str, Any]] = lab["nodes"]
     if wide:
-        write_table(
-            ("node", "interface", "mac", "tap", "segment", "addresses"),
-            [
-                (
-                    node["name"],
-                    *(each[key] for key in ("name", "mac", "tap", "segment")),
-                    _addresses(each),
-                )
-                for node in nodes
-                for each in node["interfaces"]
-            ],
-        )
+        _show_interfaces(nodes)
         return
+    _show_nodes(nodes)
+    for node in nodes:
+        for share in node.get("shares", ()):
+            path = f"{node['name']}:{share['target']}"
+            say(f"{path} is {share['source']} of the host: {share['access']}")
+    kept = [
+        f"{lab['lab']}/{node['name']}/{serial}" for node in nodes for serial in node.get("kept", ())
+    ]
+    if kept:
+        say(f"stays when the lab goes (`netlab disk`): {', '.join(kept)}")
+
+
+def _show_interfaces(nodes: list[dict[str, Any]]) -> None:
+    write_table(
+        ("node", "interface", "mac", "tap", "segment", "addresses"),
+        [
+            (
+                node["name"],
+                *(each[key] for key in ("name", "mac", "tap", "segment")),
+                _addresses(each),
+            )
+            for node in nodes
+            for each in node["interfaces"]
+        ],
+    )
+
+
+def _show_nodes(nodes: list[dict[str, Any]]) -> None:
     write_table(
         ("node", "state", "for", "image", "pid", "addresses", "reason"),
         [
@@ -97,15 +114,6 @@ def _show_lab(lab: dict[str, Any], output: Format, *, wide: bool) -> None:
             for node in nodes
         ],
     )
-    for node in nodes:
-        for share in node.get("shares", ()):
-            path = f"{node['name']}:{share['target']}"
-            say(f"{path} is {share['source']} of the host: {share['access']}")
-    kept = [
-        f"{lab['lab']}/{node['name']}/{serial}" for node in nodes for serial in node.get("kept", ())
-    ]
-    if kept:
-        say(f"stays when the lab goes (`netlab disk`): {', '.join(kept)}")
 
 
 def _addresses(interface: dict[str, Any]) -> str:

@@ -61,6 +61,8 @@ from netlab.errors.hosts import (
     ProgramError,
     StorageError,
     WaitError,
+    explain_condition,
+    explain_storage,
 )
 from netlab.errors.inputs import (
     ArchiveError,
@@ -140,6 +142,8 @@ __all__ = [
     "WaitError",
     "WiringError",
     "describe_status",
+    "explain_condition",
+    "explain_storage",
     "leaves",
 ]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from netlab.errors.tree import NetlabError, describe_status
 
@@ -50,6 +53,38 @@ class StorageError(HostError):
         super().__init__(f"{path}: {reason} (errno {errno})", hint=hint)
         self.path = path
         self.errno = errno
+
+
+_CONDITIONS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What a disk is, whoever writes to it: never a bug of ours."""
+
+
+@contextmanager
+def explain_storage(path: Path) -> Generator[None]:
+    """Turn what the kernel refuses into an error that says where and why.
+
+    Args:
+        path: What is written or read; where the kernel's error names a file, that is named.
+
+    Raises:
+        StorageError: With the path and the kernel's number.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _describe(error, str(path)) from error
+
+
+def explain_condition(error: BaseException) -> BaseException:
+    """Return what a full disk or one that is only read caused as an error that says so."""
+    if isinstance(error, OSError) and error.errno in _CONDITIONS:
+        return _describe(error, "a file")
+    return error
+
+
+def _describe(error: OSError, path: str) -> StorageError:
+    reason = error.strerror or str(error)
+    return StorageError(str(error.filename or path), error.errno or 0, reason)
 
 
 class CheckError(NetlabError):

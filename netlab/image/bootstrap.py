@@ -100,22 +100,30 @@ async def bootstrap(
     await _write_disk(recipe, loader, folder, identity=identity, append=append)
     await trio.to_thread.run_sync(shutil.rmtree, tree)
     state.unlink()
-    names = (KERNEL, PACKED_KERNEL, INITRD, DISK)
-    record = Record(
+    record = _describe(recipe, packages, folder, digest=key, append=append)
+    tell(Progress("writing"))
+    (folder / RECORD).write_bytes(write_record(record))
+    await trio.to_thread.run_sync(_sync, folder)
+    return record
+
+
+def _describe(
+    recipe: SystemRecipe, packages: tuple[str, ...], folder: Path, *, digest: str, append: str
+) -> Record:
+    """Return what is to be remembered of an image whose files are in a folder."""
+    return Record(
         name=recipe.name,
-        digest=key,
+        digest=digest,
         arch=recipe.arch,
         append=f"{append} {recipe.handed}",
         built=datetime.now(UTC).isoformat(timespec="seconds"),
         packages=packages,
         archives=(),
-        sizes={name: (folder / name).stat().st_size for name in names},
+        sizes={
+            name: (folder / name).stat().st_size for name in (KERNEL, PACKED_KERNEL, INITRD, DISK)
+        },
         base=recipe.base,
     )
-    tell(Progress("writing"))
-    (folder / RECORD).write_bytes(write_record(record))
-    await trio.to_thread.run_sync(_sync, folder)
-    return record
 
 
 async def _make_tree(recipe: SystemRecipe, archive: Path, tree: Path, state: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TextIO
 
 import trio
+
+from netlab.errors import explain_storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +58,17 @@ class EventLog:
     def record(
         self, kind: str, message: str, *, node: str | None = None, state: str | None = None
     ) -> None:
-        """Add an event; the file has it before anybody is told."""
+        """Add an event; the file has it before anybody is told, if there is room."""
         self.add(Event(time=time.time(), kind=kind, node=node, state=state, message=message))
 
     def add(self, event: Event) -> None:
         """Add an event that was recorded elsewhere."""
         self._events.append(event)
         if self._file is not None:
-            self._file.write(event.to_json() + "\n")
-            self._file.flush()
+            # A full disk must not stop the lab; what waits is written when there is room again.
+            with suppress(OSError):
+                self._file.write(event.to_json() + "\n")
+                self._file.flush()
         for follower in self._followers:
             # Unbounded by design: what a follower has not read yet, the log holds anyway.
             follower.send_nowait(event)
@@ -82,3 +87,19 @@ class EventLog:
             self._followers.discard(send)
             send.close()
             receive.close()
+
+
+@contextmanager
+def open_event_log(path: Path) -> Generator[EventLog]:
+    """Open a log that is written to a file, at its end.
+
+    Raises:
+        StorageError: The file cannot be opened.
+    """
+    with explain_storage(path):
+        file = path.open("a", encoding="utf-8")
+    try:
+        yield EventLog(file)
+    finally:
+        with suppress(OSError):
+            file.close()

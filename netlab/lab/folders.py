@@ -29,7 +29,7 @@ from typing import cast
 
 from platformdirs import PlatformDirs
 
-from netlab.errors import HostError
+from netlab.errors import HostError, explain_storage
 
 # struct flock of 64-bit Linux: type, whence, start, length, process id
 _FLOCK = struct.Struct("hhxxxxqqixxxx")
@@ -82,6 +82,7 @@ class LabFolders:
 
         Raises:
             HostError: A parent folder belongs to somebody else, or the socket's path is too long.
+        StorageError: They cannot be made.
         """
         if len(os.fsencode(self.control)) > SOCKET_PATH_LIMIT:
             raise HostError(
@@ -100,10 +101,15 @@ class LabFolders:
         return cast("dict[str, object]", found) if isinstance(found, dict) else {}
 
     def clear_state(self) -> None:
-        """Remove what a lab that died left, for a new one. The caller holds the lock."""
-        shutil.rmtree(self.state)
-        self.state.mkdir(mode=0o700)
-        self.control.unlink(missing_ok=True)
+        """Remove what a lab that died left, for a new one. The caller holds the lock.
+
+        Raises:
+            StorageError: It cannot be removed, or nothing be written.
+        """
+        with explain_storage(self.state):
+            shutil.rmtree(self.state)
+            self.state.mkdir(mode=0o700)
+            self.control.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove both folders. The caller holds the lock, so nobody else's life is in them."""
@@ -116,10 +122,12 @@ def make_private(folder: Path) -> None:
 
     Raises:
         HostError: One of them belongs to somebody else.
+        StorageError: They cannot be made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_private(folder.parent)
-    _check_private(folder)
+    with explain_storage(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_private(folder.parent)
+        _check_private(folder)
 
 
 def promises_folder() -> Path:
@@ -169,10 +177,15 @@ def take_lock(folders: LabFolders) -> int | None:
 
     The folders are made if need be. Close the descriptor to release it; a child that inherits it
     holds it too.
+
+    Raises:
+        HostError: One of them belongs to somebody else.
+        StorageError: They cannot be made.
     """
     while True:
         folders.make()
-        descriptor = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with explain_storage(folders.lock):
+            descriptor = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not try_hold(descriptor):
             os.close(descriptor)
             return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import MissingFeatureError, NetlabError, NotReadyError
+from netlab.errors import MissingFeatureError, NetlabError, NotReadyError, explain_storage
 from netlab.image.known import bring_files, find_paths
 from netlab.image.progress import Progress
 from netlab.image.store import Store, open_store
@@ -143,6 +143,7 @@ async def open_lab(
         InputError: A file that the plan names is not what it should be; nothing was started.
         ImageError: An image could not be built.
         SandboxError: The links could not be made, do not carry frames, or went away.
+        StorageError: Its folder, or that of what is promised, cannot be written.
     """
     options = options or Options()
     events = events or EventLog()
@@ -167,7 +168,9 @@ async def open_lab(
 @asynccontextmanager
 async def _open_links(plan: Plan, folder: Path, events: EventLog) -> AsyncGenerator[Sandbox]:
     """Make the links of a plan, and prove that they carry frames."""
-    log = os.open(folder / "sandbox.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    path = folder / "sandbox.log"
+    with explain_storage(path):
+        log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     try:
         async with open_sandbox(plan.segments, log=log) as sandbox:
             await sandbox.verify_wiring()

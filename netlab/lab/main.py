@@ -26,9 +26,9 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
 
-from netlab.errors import NetlabError, leaves
+from netlab.errors import NetlabError, StorageError, explain_condition, leaves
 from netlab.lab.api import make_application
-from netlab.lab.events import EventLog
+from netlab.lab.events import EventLog, open_event_log
 from netlab.lab.folders import LabFolders, lab_folders
 from netlab.lab.lab import Options, open_lab, wait_ready_within
 from netlab.lab.records import to_record
@@ -86,8 +86,7 @@ async def run_lab(
         NetlabError: It could not be brought to life, or broke.
     """
     plan = from_json(await trio.Path(folders.plan).read_text())
-    with folders.events.open("w", encoding="utf-8") as file:
-        events = EventLog(file)
+    with open_event_log(folders.events) as events:
         service = Service(plan, events)
         going_down = service.going_down
         async with open_tasks() as tasks:
@@ -176,14 +175,14 @@ async def _serve_starter(
 
 def _give_up(folders: LabFolders, channel: socket.socket, failure: BaseException) -> NoReturn:
     """Tell what failed to whoever still listens, keep the logs, and end."""
-    errors = leaves(failure)
+    errors = [explain_condition(error) for error in leaves(failure)]
     if any(isinstance(error, _StarterGoneError) for error in errors):
         folders.remove()
         sys.exit(130)
     error = next((each for each in errors if isinstance(each, NetlabError)), errors[0])
     record = to_record(error)
-    with folders.events.open("a", encoding="utf-8") as file:
-        EventLog(file).record("lab", str(record["message"]), state="failed")
+    with contextlib.suppress(StorageError), open_event_log(folders.events) as events:
+        events.record("lab", str(record["message"]), state="failed")
     with contextlib.suppress(OSError):
         channel.setblocking(True)  # noqa: FBT003
         channel.sendall(json.dumps({"error": record}).encode() + b"\n")

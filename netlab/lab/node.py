@@ -18,6 +18,7 @@ from netlab.errors import (
     MachineError,
     NetlabError,
     NotReadyError,
+    explain_storage,
 )
 from netlab.lab.access import State
 from netlab.lab.events import EventLog
@@ -316,9 +317,10 @@ class Node:
     async def _prepare(self, boot: Boot, shared: Circumstances, files: AsyncExitStack) -> None:
         """Make its folder and the files in it, if they are not there: they outlive its machine."""
         folder = shared.folder / self.plan.name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not has_files(boot):
-            await files.enter_async_context(open_files(boot, shared.kept / self.plan.name))
+        with explain_storage(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not has_files(boot):
+                await files.enter_async_context(open_files(boot, shared.kept / self.plan.name))
 
     async def _live(self, boot: Boot, accel: Literal["kvm", "tcg"], shared: Circumstances) -> None:
         async with open_background() as tasks:

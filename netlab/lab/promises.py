@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import CapacityError
+from netlab.errors import CapacityError, explain_storage
 from netlab.lab.capacity import check_capacity, memory_available, memory_needed, memory_used
 from netlab.lab.folders import is_held, make_private, promises_folder, try_hold, wait_released
 from netlab.plan.model import Plan
@@ -48,6 +48,7 @@ async def open_promise(plan: Plan, *, wait: bool) -> AsyncGenerator[None]:
 
     Raises:
         CapacityError: There is not enough.
+        StorageError: It cannot be written down.
     """
     own = await trio.to_thread.run_sync(partial(_promise, plan, wait=wait))
     while isinstance(own, _Promise):
@@ -93,17 +94,29 @@ def _promise(plan: Plan, *, wait: bool) -> _Own | _Promise:
             if living and wait:
                 return living[0]
             raise
-        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        about = {"pid": os.getpid(), "lab": plan.lab, "needed": memory_needed(plan)}
+        with explain_storage(folder):
+            return _write(folder, plan)
+
+
+def _write(folder: Path, plan: Plan) -> _Own:
+    path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    about = {"pid": os.getpid(), "lab": plan.lab, "needed": memory_needed(plan)}
+    try:
         os.write(lock, json.dumps(about).encode())
-        try_hold(lock)
-        return _Own(path, lock)
+    except OSError:
+        os.close(lock)
+        path.unlink()
+        raise
+    try_hold(lock)
+    return _Own(path, lock)
 
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Generator[None]:
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = folder / ".lock"
+    with explain_storage(path):
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         wait_released(lock)
         yield

@@ -8,10 +8,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from netlab.errors import ControlError, LabConflictError
+from netlab.errors import ControlError, LabConflictError, StorageError, explain_storage
 from netlab.lab.client import how_it_ended, open_client, open_ending
 from netlab.lab.folders import LabFolders, lab_folders, take_lock
 from netlab.lab.options import Options
@@ -47,46 +48,61 @@ def start_lab(start: Start) -> Generator[dict[str, object]]:
     Raises:
         LabConflictError: A lab of that name runs another plan.
         NetlabError: It could not be brought to life; everything has been taken back.
+        StorageError: Its folders cannot be written.
     """
     folders = lab_folders(start.plan.lab)
     lock = take_lock(folders)
     if lock is None:
         yield from _join(folders, start)
         return
-    with open_ending(folders) as wait_ended, _launch(folders, lock, start) as channel:
+    with open_ending(folders) as wait_ended, _launch(folders, lock, start) as (channel, pid):
         try:
+            _write_about(folders, start, pid)
             yield from _follow(folders, channel, wait_ended)
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, StorageError):
             channel.shutdown(socket.SHUT_RDWR)
             wait_ended(None)
             raise
 
 
-def _launch(folders: LabFolders, lock: int, start: Start) -> socket.socket:
-    """Start the lab process; it inherits the lock, and one end of the returned socket."""
-    try:
+@contextmanager
+def _launch(folders: LabFolders, lock: int, start: Start) -> Generator[tuple[socket.socket, int]]:
+    """Start the lab process; it inherits the lock, and one end of the socket that is yielded."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        try:
+            with theirs:
+                pid = _start_process(folders, start, (theirs.fileno(), lock))
+        except StorageError:
+            folders.remove()
+            raise
+        finally:
+            os.close(lock)
+        yield ours, pid
+
+
+def _start_process(folders: LabFolders, start: Start, inherited: tuple[int, int]) -> int:
+    request = {
+        **asdict(start.options),
+        "timeout": start.timeout,
+    }
+    with explain_storage(folders.state):
         folders.clear_state()
         folders.plan.write_text(to_json(start.plan), encoding="utf-8")
-        ours, theirs = socket.socketpair()
-        log = os.open(folders.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        request = {
-            **asdict(start.options),
-            "timeout": start.timeout,
-        }
-        with theirs, _listen(folders) as control:
-            descriptors = (theirs.fileno(), lock, control.fileno())
+        with folders.log.open("ab") as log, _listen(folders) as control:
+            descriptors = (*inherited, control.fileno())
             words = (start.plan.lab, *map(str, descriptors), json.dumps(request))
-            pid = start_detached(
+            return start_detached(
                 (sys.executable, "-m", "netlab.lab.main", *words),
                 pass_fds=descriptors,
-                output=log,
+                output=log.fileno(),
             )
-        about = {"pid": pid, "started": time.time(), "topology": start.topology}
+
+
+def _write_about(folders: LabFolders, start: Start, pid: int) -> None:
+    about = {"pid": pid, "started": time.time(), "topology": start.topology}
+    with explain_storage(folders.about):
         folders.about.write_text(json.dumps(about), encoding="utf-8")
-        os.close(log)
-    finally:
-        os.close(lock)
-    return ours
 
 
 def _follow(

@@ -15,6 +15,7 @@ from netlab.errors import LaunchError
 from netlab.machine.argv import FIRST_DESCRIPTOR
 from netlab.machine.health import Health
 from netlab.machine.life import DEATH_GRACE, Life
+from netlab.machine.logs import open_log
 from netlab.process import Launcher, ServedFolder
 from netlab.scopes import open_background
 
@@ -88,7 +89,7 @@ async def open_companion(
     mine, his = ends
     log = f"{Path(command[0]).name}.log"
     with mine:
-        with his, (surroundings.folder / log).open("ab", buffering=0) as output:
+        with his, open_log(surroundings.folder / log) as output:
             given = {FIRST_DESCRIPTOR: his.fileno(), 1: output.fileno(), 2: output.fileno()}
             process = await surroundings.launcher.launch(command, descriptors=given, folder=folder)
         life = Life(name=surroundings.name, process=process, folder=surroundings.folder, log=log)

@@ -12,6 +12,7 @@ from typing import BinaryIO, final
 import trio
 
 from netlab.errors import MachineError
+from netlab.machine.logs import open_log
 from netlab.scopes import open_background
 
 RECENT = 64 * 1024
@@ -218,10 +219,9 @@ async def open_console(stream: trio.abc.Stream, log: Path) -> AsyncGenerator[Con
         log: Gets everything that the guest prints, at the end of what it holds.
 
     Raises:
-        OSError: The log cannot be opened.
+        StorageError: The log cannot be opened.
     """
-    # Unbuffered: whoever looks at the log of a machine that hangs sees its last byte.
-    with log.open("ab", buffering=0) as file:
+    with open_log(log) as file:
         async with stream, open_background() as nursery:
             console = Console(stream, file)
             nursery.start_soon(console.run_reader)

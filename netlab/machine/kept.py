@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 import trio
 from platformdirs import PlatformDirs
 
-from netlab.errors import InputError, StorageError
+from netlab.errors import InputError, explain_storage
 from netlab.machine.boot import Layer
 
 _DISK, _RECORD = ".qcow2", ".json"
@@ -77,7 +77,7 @@ async def open_kept(
         StorageError: Its folder cannot be written.
     """
     with _hold(path) as record:
-        with _explain(path):
+        with explain_storage(path):
             wanted = _identify(layer)
             if await trio.Path(path).exists():
                 _check(path, _read(record), wanted)
@@ -110,7 +110,7 @@ def remove_kept(disk: KeptDisk) -> None:
         InputError: A lab uses it.
         StorageError: It cannot be removed.
     """
-    with _hold(disk.path), _explain(disk.path):
+    with _hold(disk.path), explain_storage(disk.path):
         disk.path.unlink(missing_ok=True)
         disk.path.with_suffix(_RECORD).unlink(missing_ok=True)
         for folder in (disk.path.parent, disk.path.parents[1]):
@@ -121,7 +121,7 @@ def remove_kept(disk: KeptDisk) -> None:
 @contextmanager
 def _hold(path: Path) -> Generator[int]:
     """Hold a disk's lock; yield the descriptor of its record."""
-    with _explain(path):
+    with explain_storage(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         record = os.open(path.with_suffix(_RECORD), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -142,15 +142,6 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextmanager
-def _explain(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        file, reason = str(error.filename or path), error.strerror or str(error)
-        raise StorageError(file, error.errno or 0, reason) from error
 
 
 def _identify(layer: Layer) -> dict[str, object]:

@@ -36,6 +36,7 @@ from netlab.machine.companion import Companion, Surroundings
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.life import Life
+from netlab.machine.logs import prepare_logs
 from netlab.machine.qmp import QMP, open_qmp
 from netlab.machine.shares import open_shares
 from netlab.machine.tpm import open_tpm
@@ -264,6 +265,7 @@ async def open_machine(
             output.
         MissingProgramError: One of them is not installed.
         SandboxError: The launcher is gone.
+        StorageError: Its logs cannot be written.
     """
     numbers = channels(node)
     program, *arguments = argv(node, boot, accel=accel, channels=numbers)
@@ -348,8 +350,8 @@ async def _launch(
         number: interface.tap
         for number, interface in zip(numbers.interfaces, node.interfaces, strict=True)
     }
-    log_path = _prepare(folder, command)
     with ExitStack() as ours, ExitStack() as theirs:
+        log = theirs.enter_context(prepare_logs(folder, command))
         ends: list[trio.SocketStream] = []
         descriptors: dict[int, int] = {}
         for number in (numbers.qmp, numbers.agent, numbers.console):
@@ -357,7 +359,6 @@ async def _launch(
             ours.callback(mine.close)
             descriptors[number] = theirs.enter_context(his).fileno()
             ends.append(trio.SocketStream(trio.socket.from_stdlib_socket(mine)))
-        log = theirs.enter_context(log_path.open("ab", buffering=0))
         descriptors[1] = descriptors[2] = log.fileno()
         for number, end in given.ends.items():
             descriptors[number] = theirs.enter_context(end).fileno()
@@ -365,13 +366,6 @@ async def _launch(
         ours.pop_all()
     qmp, agent, console = ends
     return _Streams(qmp=qmp, agent=agent, console=console), process
-
-
-def _prepare(folder: Path, command: tuple[str, ...]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "command.log").open("a") as file:
-        file.write(shlex.join(command) + "\n")
-    return folder / "qemu.log"
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
+from netlab.machine.logs import open_log
+
 LIMIT = 2 * 1024 * 1024
 """Bytes of a transcript; what is older is kept once more in a file beside it, and then given up."""
 
@@ -23,7 +25,7 @@ class Transcript:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("ab", buffering=0)
+        self._file = open_log(path)
         self._size = self._file.tell()
 
     def record(self, direction: str, data: bytes) -> None:

@@ -24,8 +24,8 @@ from netlab.vma.format.placement import Placement, place
 from netlab.vma.progress import Progress
 from netlab.vma.stream import Stream
 
-_BUFFERS = 3
-"""One that is filled, one that is written, one on its way."""
+_BUFFERS = 2
+"""One that is filled, and one that is written: a third is in the way of both in their caches."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 
 import pytest
 import typer
@@ -82,6 +84,13 @@ def test_an_unforeseen_exception_is_called_a_bug_and_shows_where() -> None:
     assert code == 4
     assert "test_failure.py" in text
     assert text.splitlines()[-1].startswith("netlab: ZeroDivisionError: this is a bug in netlab")
+
+
+def test_a_full_disk_is_told_and_called_no_bug_wherever_it_was_met() -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv/file")
+    assert printed(error) == (3, "netlab: /srv/file: No space left on device (errno 28)\n")
+    error = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    assert printed(error) == (3, "netlab: a file: Disk quota exceeded (errno 122)\n")
 
 
 def test_what_would_steer_the_terminal_is_escaped() -> None:

@@ -221,13 +221,17 @@ async def test_what_other_labs_were_promised_is_not_available(
     assert memory_promised(proc) == 0
 
 
-async def test_a_lab_waits_until_another_has_ended_if_it_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _room_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this host have memory for PLAN once, and nobody else know of it."""
     for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr("netlab.lab.promises.memory_available", lambda: 128 + OVERHEAD + 1)
     monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+
+
+@pytest.mark.usefixtures("_room_for_one")
+async def test_a_lab_waits_until_another_has_ended_if_it_may() -> None:
     order: list[str] = []
     first, refused = trio.Event(), trio.Event()
 
@@ -281,13 +285,8 @@ def start_holder() -> subprocess.Popen[str]:
     return holder
 
 
-async def test_a_lab_waits_for_one_of_another_process_however_that_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr("netlab.lab.promises.memory_available", lambda: 128 + OVERHEAD + 1)
-    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+@pytest.mark.usefixtures("_room_for_one")
+async def test_a_lab_waits_for_one_of_another_process_however_that_ends() -> None:
     holder = start_holder()
     with pytest.raises(CapacityError):
         await open_promise(PLAN, wait=False).__aenter__()
@@ -303,13 +302,10 @@ async def test_a_lab_waits_for_one_of_another_process_however_that_ends(
                 assert holder.wait() == -signal.SIGKILL
 
 
+@pytest.mark.usefixtures("_room_for_one")
 async def test_a_lab_that_ends_while_another_looks_whether_there_is_room_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr("netlab.lab.promises.memory_available", lambda: 128 + OVERHEAD + 1)
-    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
     holder = start_holder()
 
     def end_and_check(plan: Plan, available: int) -> None:

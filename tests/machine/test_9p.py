@@ -17,6 +17,7 @@ from netlab.machine.mounts import mount_shares
 from netlab.machine.shares import choose_shares
 from netlab.plan.model import NodePlan
 from netlab.plan.parts import SharePlan
+from tests.conftest import REFUSED
 from tests.machine.conftest import LocalLauncher
 from tests.machine.generic import make_boot
 
@@ -24,18 +25,6 @@ pytestmark = pytest.mark.machines
 
 LIMIT = 120
 WRITTEN = "'/mnt/w $(x)'"
-REFUSED = """
-cd /srv/www
-try() { { eval "$1"; } 2>&1 | grep -q 'Read-only file system' || echo "$1"; }
-try 'echo no >new'
-try 'echo no >>hello'
-try 'rm hello'
-try 'mv hello other'
-try 'chmod 4777 hello'
-try 'touch -d 2001-01-01 hello'
-try 'mkdir folder'
-try 'ln -s x link'
-"""
 
 
 async def test_a_guest_has_folders_of_the_host_over_9p(

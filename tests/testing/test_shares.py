@@ -10,6 +10,7 @@ import pytest
 
 from netlab.errors import InputError, MachineError
 from netlab.testing import NodeDriver
+from tests.conftest import REFUSED
 from tests.testing.conftest import live, open_driver
 
 pytestmark = pytest.mark.machines
@@ -67,27 +68,18 @@ def describe(folder: Path) -> list[tuple[str, int, int, bytes]]:
     ]
 
 
-REFUSED = """\
-cd /srv/www
-try() { { eval "$1"; } 2>&1 | grep -q 'Read-only file system' || echo "$1"; }
-try 'echo no >new'
-try 'echo no >>hello'
-try 'rm hello'
-try 'mv hello other'
+ALSO_REFUSED = """
 try 'chmod 4777 program'
 try 'chown 1 hello'
-try 'touch -d 2001-01-01 hello'
-try 'mkdir folder'
-try 'ln -s x link'
 try 'mknod disk b 8 0'
 """
 
 
 async def check_what_is_read_only(node: NodeDriver) -> None:
     """Root in the guest mounts it writable, and the host refuses all the same."""
-    assert await node.succeed(REFUSED) == ""
+    assert await node.succeed(REFUSED + ALSO_REFUSED) == ""
     await node.succeed("mount -o remount,rw /srv/www && grep -q 'www virtiofs rw' /proc/mounts")
-    assert await node.succeed(REFUSED) == ""
+    assert await node.succeed(REFUSED + ALSO_REFUSED) == ""
 
 
 async def check_what_is_written(node: NodeDriver, folder: Path) -> None:
