@@ -29,6 +29,8 @@ _DISKS = {".qcow2", ".raw", ".img"}
 _TOPOLOGIES = {".yaml", ".yml"}
 
 _QCOW2 = b"QFI\xfb"
+"""What a qcow2 file begins with (docs/interop/qcow2.txt of QEMU)."""
+
 _NO_NAME = re.compile("[^a-z0-9]+")
 _LONGEST = 58
 """Letters of a name that has room for more before it: a DNS label has 63."""

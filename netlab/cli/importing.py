@@ -9,9 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import trio
-
 from netlab.cli.archiving import open_progress
+from netlab.cli.interrupts import run_interruptibly
 from netlab.cli.options import Format
 from netlab.cli.output import say, write_json
 from netlab.errors import UsageError
@@ -36,10 +35,11 @@ def import_from(
 
     Raises:
         NetlabError: As :func:`netlab.proxmox.restoring.import_archives` has it.
+        KeyboardInterrupt: It was interrupted; nothing of it is left.
     """
     with _open_tell() as tell:
         run = partial(import_archives, archives, store=open_archives(), name=name, tell=tell)
-        imported = trio.run(run)
+        imported = run_interruptibly(run)
     if topology is not None:
         _write(topology, imported.text)
     if output is Format.json:

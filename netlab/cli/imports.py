@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from netlab.cli.candidates import complete_files
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import check_name
 from netlab.cli.options import Format, FormatOption
-from netlab.errors import UsageError
+from netlab.errors import StorageError, UsageError
 
 app = make_app()
 
@@ -74,7 +75,11 @@ def import_(
 
 
 def _check_target(path: Path) -> None:
-    if path.exists() or path.is_symlink():
+    try:
+        there, folder = os.path.lexists(path), path.parent.is_dir()
+    except OSError as error:
+        raise StorageError(str(path), error.errno or 0, error.strerror or str(error)) from error
+    if there:
         raise UsageError(f"{path} is there already", hint="a topology is never overwritten")
-    if not path.parent.is_dir():
+    if not folder:
         raise UsageError(f"{path.parent} is no folder", hint="make it first")

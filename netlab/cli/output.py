@@ -33,7 +33,9 @@ def say(text: str) -> None:
 
 def write_json(value: object) -> None:
     """Write a value as JSON to standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Bytes of a file's name that are no text are lone surrogates, which JSON can escape.
+    print(text.encode(errors="backslashreplace").decode())
 
 
 def write_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -32,7 +32,15 @@ def find_topology(argument: str | None, option: str | None = None) -> Path:
     if given is None:
         return discover(Path())
     path = Path(given)
-    return discover(path) if path.is_dir() else path
+    return discover(path) if _is_folder(path) else path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # Whoever reads it says why it cannot be looked at.
+        return False
 
 
 def discover(folder: Path) -> Path:

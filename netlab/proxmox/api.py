@@ -8,6 +8,7 @@ trust this one alone. The token leaves for nobody else.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -39,13 +40,22 @@ START_TIMEOUT = 60.0
 LOG_LINES = 1000
 """Most lines of a failed task's log that are shown."""
 
+_LONGEST_NAME = 253
 _TOKEN = re.compile(r"[!-~]+@[!-~]+![A-Za-z][A-Za-z0-9._-]+=[!-~]+")
+# A name of DNS in ASCII, with the underscores that hosts of one's own have.
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_OTHER_TIMES = {9, 10}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (x509_vfy.h of OpenSSL)."""
+
 _BOUNDARY = "netlab-c3f1a5b2d4e69708"
 _INTERVALS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _HINTS = {
     401: "the token is not known there, or has expired",
     403: "the token lacks the right that is named here",
     595: "the node of the cluster is not there",
+    596: "the host's own proxy got no answer in time; what was asked for may be done nevertheless",
 }
 
 
@@ -156,10 +166,8 @@ class Api:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             message = f"cannot {call.about}: {self._name} does not answer: {reason}"
-            if _is_about_certificate(error):
-                message = f"nobody that is trusted here vouches for the certificate of {self._name}"
-                hint = "give its fingerprint, as the host's own screen shows it"
-                raise CertificateError(message, hint=hint) from error
+            if refusal := _find_refusal(error):
+                raise _explain_refusal(self._name, refusal) from error
             raise ProxmoxError(message) from error
 
     async def _upload(
@@ -245,11 +253,23 @@ async def _body(
     yield tail
 
 
-def _is_about_certificate(error: BaseException | None) -> bool:
-    """Say whether TLS refused a certificate; httpx has that among the causes of its own error."""
+def _find_refusal(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Return what TLS says against a certificate; httpx has it among its own error's causes."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error
+
+
+def _explain_refusal(name: str, refusal: ssl.SSLCertVerificationError) -> CertificateError:
+    hint = "give its fingerprint, as the host's own screen shows it"
+    if refusal.verify_code in _OTHER_TIMES:
+        # A pin says whose it is, and not that it lasts for ever.
+        hint = "is the clock right here? Else it has to be renewed there: pvecm updatecerts --force"
+    return CertificateError(
+        f"nobody that is trusted here vouches for the certificate of {name}:"
+        f" {refusal.verify_message}",
+        hint=hint,
+    )
 
 
 def _read(call: Call, answer: httpx.Response) -> Any:
@@ -259,7 +279,9 @@ def _read(call: Call, answer: httpx.Response) -> Any:
         body = {}
     if answer.is_success and "data" in body:
         return body["data"]
-    reason = str(body.get("message") or answer.reason_phrase).strip()
+    # A page of some other server's is an answer, too.
+    phrase = "" if answer.is_success else answer.reason_phrase
+    reason = str(body.get("message") or phrase).strip()
     errors = "\n".join(
         f"{name}: {str(message).strip()}" for name, message in _record(body.get("errors")).items()
     )
@@ -287,9 +309,21 @@ def split_address(address: str) -> tuple[str, int]:
     except ValueError:
         name, port, parts = None, None, urlsplit("")
     rest = (parts.username, parts.query, parts.fragment, parts.path.strip("/"))
-    if parts.scheme != "https" or not name or any(rest):
+    if parts.scheme != "https" or not name or not _is_host(name) or any(rest):
         raise UsageError(f"{address!r} is no address of Proxmox", hint="write https://HOST:8006")
     return name, port or PORT
+
+
+def _is_host(name: str) -> bool:
+    """Say whether a host can be called so: by a name, or by an address."""
+    if ":" not in name and _NUMBERS.fullmatch(name) is None:
+        return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # The scope of one is nothing that httpx knows.
+    return "%" not in name
 
 
 def _literal(name: str) -> str:

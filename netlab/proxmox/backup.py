@@ -167,7 +167,7 @@ def check_folder(path: Path, names: Iterable[str]) -> None:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is no folder", hint="name one, or one that can be made")
         for name in names:
-            if (path / name).exists():
+            if os.path.lexists(path / name):
                 hint = "remove it first, or name another folder"
                 raise UsageError(f"{path / name} is there already", hint=hint)
 

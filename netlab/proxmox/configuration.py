@@ -88,7 +88,7 @@ class Configuration:
 
     def numbered(self, *names: str) -> Iterator[tuple[Entry, int]]:
         """Return the settings called a name and a number, such as ``net0``, by number."""
-        pattern = re.compile(f"({'|'.join(map(re.escape, names))})([0-9]+)")
+        pattern = re.compile(f"({'|'.join(map(re.escape, names))})(0|[1-9][0-9]{{0,3}})")
         found = ((entry, pattern.fullmatch(entry.key)) for entry in self.entries)
         numbered = [(match[1], int(match[2]), entry) for entry, match in found if match]
         return ((entry, number) for _, number, entry in sorted(numbered, key=lambda one: one[:2]))

@@ -72,6 +72,17 @@ class Properties:
         return [(name, message, hint) for _, message, hint in self.fields[name].mistakes(content)]
 
 
+def spell_boolean(value: str) -> str:
+    """Return a boolean as Proxmox itself writes it, and everything else as it is.
+
+    Whoever edits a file may write it otherwise (parse_boolean in PVE/JSONSchema.pm).
+    """
+    word = value.lower()
+    if word in {"1", "on", "yes", "true"}:
+        return "1"
+    return "0" if word in {"0", "off", "no", "false"} else value
+
+
 def pattern(expression: str, allowed: str) -> Format:
     """Return the format of values that a regular expression matches from end to end."""
     compiled = re.compile(expression, re.ASCII)

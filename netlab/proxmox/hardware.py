@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from netlab.proxmox.configuration import Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import EFI_SIZES, EfiType
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.identity import TRUE, read_identity
+from netlab.proxmox.formats import spell_boolean
+from netlab.proxmox.identity import read_identity
 from netlab.proxmox.volumes import read_disks
 from netlab.topology.document import Value
 from netlab.topology.write import Reference
@@ -115,7 +116,7 @@ def _is_secure(entry: Entry, configuration: Configuration, findings: Findings) -
     Its code is of the 4m build, and needs memory that only firmware can write to: q35's.
     """
     values = dict(parse_properties(entry.value))
-    if values.get("pre-enrolled-keys") not in TRUE:
+    if spell_boolean(values.get("pre-enrolled-keys", "")) != "1":
         return False
     machine = _MACHINE.fullmatch(configuration.get("machine") or "pc")
     if values.get("efitype") == "4m" and machine is not None and machine[1]:

@@ -8,16 +8,13 @@ import re
 
 from netlab.proxmox.configuration import Configuration, find_entry, parse_properties
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.formats import FLAGS, UUID
+from netlab.proxmox.formats import FLAGS, UUID, spell_boolean
 from netlab.proxmox.schema import CPUS
 from netlab.topology.devices import MAXIMUM_SMBIOS
 from netlab.topology.document import Value
 
 TELLS = ("agent", "cpu", "smbios1", "vmgenid")
 """Settings that the keys of :func:`read_identity` tell."""
-
-TRUE = {"1", "on", "yes", "true"}
-"""Spellings that Proxmox takes for true (parse_boolean in PVE/JSONSchema.pm)."""
 
 _STRINGS = ("manufacturer", "product", "version", "serial", "sku", "family")
 _TEXT = re.compile(rf"[ -~]{{1,{MAXIMUM_SMBIOS}}}")
@@ -52,12 +49,12 @@ def _agent(configuration: Configuration, findings: Findings) -> dict[str, Value]
     isa = values.get("type") == "isa"
     if isa:
         findings.lose(entry, "type", "an agent on an ISA port is not reached in a lab")
-    enabled = values.get("enabled") in TRUE and not isa
+    enabled = spell_boolean(values.get("enabled", "")) == "1" and not isa
     return {"agent": "true" if enabled else "false", "configure": "false"}
 
 
 def _cpu(configuration: Configuration, findings: Findings) -> dict[str, Value]:
-    emulated = configuration.get("kvm") == "0"
+    emulated = spell_boolean(configuration.get("kvm") or "") == "0"
     # Proxmox's default is another than a lab's (get_cpu_options in PVE/QemuServer/CPUConfig.pm).
     default = "qemu64" if emulated else "kvm64"
     entry = find_entry(configuration, "cpu", default)
@@ -79,7 +76,7 @@ def _cpu(configuration: Configuration, findings: Findings) -> dict[str, Value]:
 def _smbios(configuration: Configuration, findings: Findings) -> dict[str, Value]:
     entry = find_entry(configuration, "smbios1", "base64=0")
     properties = dict(parse_properties(entry.value))
-    encoded = properties.pop("base64", "0") in TRUE
+    encoded = spell_boolean(properties.pop("base64", "")) == "1"
     keys: dict[str, Value] = {}
     strings: dict[str, Value] = {}
     for name, value in properties.items():

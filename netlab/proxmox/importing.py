@@ -18,6 +18,7 @@ from netlab.proxmox.cards import Card, read_card
 from netlab.proxmox.configuration import NAME, Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import LAB_TAG, TAG
 from netlab.proxmox.findings import Findings
+from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
 from netlab.proxmox.schema import find_rule, is_drive
@@ -152,7 +153,11 @@ def _lab_tag(configuration: Configuration) -> str:
 
 
 def _tags(configuration: Configuration) -> list[str]:
-    return re.split("[;, ]+", configuration.get("tags") or "")
+    return _split(configuration.get("tags") or "")
+
+
+def _split(tags: str) -> list[str]:
+    return list(filter(None, re.split("[;, ]+", tags)))
 
 
 def make_topology(archives: Sequence[Archive], *, name: str, store: str) -> Imported:
@@ -208,7 +213,9 @@ def _read(archive: Archive) -> _Machine:
     configuration = archive.configuration
     findings = Findings(configuration.file, list(_check(archive)))
     cards = tuple(
-        read_card(configuration.file, entry) for entry, _ in configuration.numbered("net")
+        read_card(configuration.file, entry)
+        for entry, _ in configuration.numbered("net")
+        if find_rule(entry.key)
     )
     for card in cards:
         findings.mistakes.extend(card.mistakes)
@@ -265,7 +272,8 @@ def _check(archive: Archive) -> Iterator[Mistake]:
         yield Mistake(configuration.file, 0, 0, "", f"no drive is mapped to the device {name!r}")
     for entry in configuration.entries:
         rule = find_rule(entry.key) if entry.key in _UNDERSTOOD else None
-        for where, message, hint in rule.value.mistakes(entry.value) if rule else ():
+        value = spell_boolean(entry.value) if entry.key == "kvm" else entry.value
+        for where, message, hint in rule.value.mistakes(value) if rule else ():
             path = f"{entry.key}.{where}" if where else entry.key
             yield Mistake(configuration.file, entry.line, 1, path, message, hint)
 
@@ -309,13 +317,17 @@ def _passes(check: Callable[[str], object], name: str) -> bool:
 
 
 def _settings(configuration: Configuration, left_out: list[Mistake]) -> dict[str, Value]:
-    cpus = int(configuration.get("cores") or 1) * int(configuration.get("sockets") or 1)
+    sockets = find_entry(configuration, "sockets", "1")
+    cpus = int(configuration.get("cores") or 1) * int(sockets.value)
     memory = dict(parse_properties(configuration.get("memory") or "512", "current"))["current"]
     settings: dict[str, Value] = {"cpus": str(min(cpus, MAXIMUM_CPUS)), "memory": memory}
+    if int(sockets.value) > 1:
+        message = f"{sockets.value} sockets are one, with all CPUs in it"
+        left_out.append(Mistake(configuration.file, sockets.line, 1, "sockets", message))
     if cpus > MAXIMUM_CPUS:
         message = f"{cpus} CPUs, and a node has at most {MAXIMUM_CPUS}"
         left_out.append(Mistake(configuration.file, 0, 0, "cores", message))
-    if configuration.get("kvm") == "0":
+    if spell_boolean(configuration.get("kvm") or "") == "0":
         settings["accel"] = "tcg"
     display = _display(configuration, left_out)
     if display != "none":
@@ -325,10 +337,12 @@ def _settings(configuration: Configuration, left_out: list[Mistake]) -> dict[str
 
 def _display(configuration: Configuration, left_out: list[Mistake]) -> str:
     # A machine that says nothing has a standard card.
-    entry = next(
-        (entry for entry in configuration.entries if entry.key == "vga"), Entry("vga", "std")
-    )
-    screen = dict(parse_properties(entry.value, "type")).get("type", "std")
+    entry = find_entry(configuration, "vga", "std")
+    values = dict(parse_properties(entry.value, "type"))
+    screen = values.pop("type", "std")
+    for name, value in values.items():
+        message = f"{value!r} is left out"
+        left_out.append(Mistake(configuration.file, entry.line, 1, f"vga.{name}", message))
     if screen in {"std", "virtio"}:
         return screen
     if screen == "none" or screen.startswith("serial"):
@@ -342,10 +356,10 @@ def _left_out(archive: Archive) -> Iterator[Mistake]:
     configuration = archive.configuration
     own = TAG in _tags(configuration)
     for entry in configuration.entries:
-        if not (is_drive(entry.key) or _is_said(entry) or (own and entry.key == "tags")):
-            value = "a secret" if entry.key in _SECRETS else repr(entry.value[:80])
-            message = f"{value} is left out"
-            yield Mistake(configuration.file, entry.line, 1, entry.key, message)
+        if is_drive(entry.key) or _is_said(entry):
+            continue
+        if value := _show_lost(entry, own=own):
+            yield Mistake(configuration.file, entry.line, 1, entry.key, f"{value} is left out")
     if configuration.description and not own:
         line = configuration.description_line
         yield Mistake(configuration.file, line, 1, "description", "is left out")
@@ -353,6 +367,16 @@ def _left_out(archive: Archive) -> Iterator[Mistake]:
         yield Mistake(configuration.file, line, 1, f"[{name}]", "is left out")
     for name in archive.others:
         yield Mistake(name, 0, 0, "", "is left out")
+
+
+def _show_lost(entry: Entry, *, own: bool) -> str:
+    """Return what of a setting is lost, or nothing: the tags of netlab come back by themselves."""
+    if entry.key in _SECRETS:
+        return "a secret"
+    if entry.key != "tags" or not own:
+        return repr(entry.value[:80])
+    tags = [tag for tag in _split(entry.value) if tag != TAG and not tag.startswith(LAB_TAG)]
+    return repr(";".join(tags)[:80]) if tags else ""
 
 
 def _lost_drives(configuration: Configuration) -> Iterator[Mistake]:
@@ -366,6 +390,6 @@ def _lost_drives(configuration: Configuration) -> Iterator[Mistake]:
 
 
 def _is_said(entry: Entry) -> bool:
-    if entry.key in _READ or re.fullmatch("net[0-9]+", entry.key):
+    if entry.key in _READ or (entry.key.startswith("net") and find_rule(entry.key)):
         return True
     return re.fullmatch(_GIVEN.get(entry.key, r"(?!)"), entry.value) is not None

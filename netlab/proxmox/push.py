@@ -42,6 +42,14 @@ from netlab.proxmox.undo import (
 UNDO_TIMEOUT = 120.0
 """Seconds that taking back may take, also when the push was cancelled."""
 
+_WRONG = 400
+"""What is said of a number that a machine has (nextid in PVE/API2/Cluster.pm)."""
+
+_UNANSWERED = {502, 504, 596, 597}
+"""What proxies say of a call that they passed on and that was not answered in time. Proxmox's own,
+through which all calls go, waits 30 s (proxy_request in PVE/APIServer/AnyEvent.pm, with the codes
+of AnyEvent::HTTP: 596 for what fails once a connection is there, 597 while the answer is read)."""
+
 _NEXT = Call(about="ask for a free number", method="GET", path="/cluster/nextid")
 
 
@@ -240,7 +248,8 @@ class Push:
             try:
                 await self._call(look)
             except ProxmoxError as error:
-                error.hint = error.hint or "other numbers are given by --vmid"
+                if error.status == _WRONG:
+                    error.hint = "other numbers are given by --vmid"
                 raise
         disks, imports = [await self._call(look) for look in looks.storages]
         content = _names(await self._call(looks.content))
@@ -248,11 +257,13 @@ class Push:
         zones = [zone for look in looks.zones for zone in _records(await self._call(look))]
         wanted = [one.name for one in options.networks]
         bridges = frozenset[str]().union(*(one.machine.bridges for one in plan.machines))
+        # A bridge that the token has no right to is not listed (PVE/API2/Network.pm).
+        lacking = sorted(bridges - {*known, *wanted})
         names = {disk.name for one in plan.machines for disk in one.disks}
         wrong = [
             *_lacks(options.storage, disks, "images"),
             *_lacks(options.import_storage, imports, "import"),
-            *(f"there is no bridge {one}" for one in sorted(bridges - {*known, *wanted})),
+            *(f"there is no bridge {one}, or the token may not use it" for one in lacking),
             *(
                 f"the upload {name} is there already: another push has not ended, or was killed"
                 for name in sorted(content & names)
@@ -358,7 +369,9 @@ def _is_before_task(error: BaseException) -> bool:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    return isinstance(error, ProxmoxError) and error.status >= 400
+    if not isinstance(error, ProxmoxError):
+        return False
+    return error.status >= 400 and error.status not in _UNANSWERED
 
 
 def _lacks(storage: str, status: object, content: str) -> list[str]:

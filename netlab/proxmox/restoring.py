@@ -22,6 +22,7 @@ from netlab.proxmox.importing import (
 )
 from netlab.proxmox.names import parse_name
 from netlab.topology.load import loads
+from netlab.vma.blocking import explain
 from netlab.vma.reader import open_archive
 
 
@@ -66,8 +67,10 @@ async def _read(paths: Sequence[Path]) -> list[Archive]:
     mistakes: list[Mistake] = []
     archives: list[Archive] = []
     for path, file in zip(paths, _call(paths), strict=True):
-        if not path.is_file():
-            message = f"{path} is no file" if path.exists() else f"{path}: there is no such file"
+        with explain(str(path)):
+            there, file_there = path.exists(), path.is_file()
+        if not file_there:
+            message = f"{path} is no file" if there else f"{path}: there is no such file"
             raise UsageError(
                 message, hint="an archive is read twice; a pipe has to be a file first"
             )
@@ -85,7 +88,14 @@ def _call(paths: Sequence[Path]) -> list[str]:
     if len(paths) == 1:
         return [NAME]
     names = Counter(path.name for path in paths)
-    return [f"{path.name if names[path.name] == 1 else path}/{NAME}" for path in paths]
+    called: Counter[str] = Counter()
+    files: list[str] = []
+    for path in paths:
+        name = path.name if names[path.name] == 1 else str(path)
+        called[name] += 1
+        # One archive can be several machines, and each is called otherwise.
+        files.append(f"{name}/{NAME}" if called[name] == 1 else f"{name}/{called[name]}/{NAME}")
+    return files
 
 
 async def _read_one(path: Path, file: str) -> Archive:

@@ -24,9 +24,15 @@ DRIVES = {"ide": 4, "sata": 6, "scsi": 31, "virtio": 16}
 
 CPUS = (
     "host", "max", "kvm32", "kvm64", "qemu32", "qemu64", "x86-64-v2", "x86-64-v2-AES", "x86-64-v3",
-    "x86-64-v4", "Nehalem", "Westmere", "SandyBridge", "IvyBridge", "Haswell", "Broadwell",
-    "Skylake-Client", "Skylake-Server", "Cascadelake-Server", "Icelake-Server", "SapphireRapids",
-    "Opteron_G1", "EPYC", "EPYC-Rome", "EPYC-Milan", "EPYC-Genoa",
+    "x86-64-v4", "pentium", "pentium2", "pentium3", "coreduo", "core2duo", "Conroe", "Penryn",
+    "Nehalem", "Nehalem-IBRS", "Westmere", "Westmere-IBRS", "SandyBridge", "SandyBridge-IBRS",
+    "IvyBridge", "IvyBridge-IBRS", "Haswell", "Haswell-IBRS", "Haswell-noTSX",
+    "Haswell-noTSX-IBRS", "Broadwell", "Broadwell-IBRS", "Broadwell-noTSX", "Broadwell-noTSX-IBRS",
+    "Skylake-Client", "Skylake-Client-IBRS", "Skylake-Client-noTSX-IBRS", "Skylake-Server",
+    "Skylake-Server-IBRS", "Skylake-Server-noTSX-IBRS", "Cascadelake-Server",
+    "Cascadelake-Server-noTSX", "KnightsMill", "Icelake-Server", "Icelake-Server-noTSX",
+    "SapphireRapids", "athlon", "phenom", "Opteron_G1", "Opteron_G2", "Opteron_G3", "Opteron_G4",
+    "Opteron_G5", "EPYC", "EPYC-IBPB", "EPYC-Rome", "EPYC-Milan", "EPYC-Genoa",
 )  # fmt: skip
 """Those of the built-in CPU types that are in every version (PVE/QemuServer/CPUConfig.pm)."""
 

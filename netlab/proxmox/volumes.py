@@ -11,6 +11,7 @@ from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.model import Bus
 from netlab.proxmox.configuration import Configuration, Entry, parse_properties
 from netlab.proxmox.findings import Findings
+from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.schema import is_drive
 from netlab.topology.document import Value
 from netlab.topology.write import Reference
@@ -61,7 +62,7 @@ def read_disks(configuration: Configuration, folder: str, findings: Findings) ->
     serials: set[str] = set()
     for entry in find_disks(configuration):
         values = dict(parse_properties(entry.value, "file"))
-        choice = _buses(entry, virtio_scsi=virtio, read_only=values.get("ro") == "1")
+        choice = _buses(entry, virtio_scsi=virtio, read_only=_is_read_only(values))
         bus: Bus | None = next((bus for bus in choice if counts[bus] < MAXIMUM_DISKS[bus]), None)
         if bus is None:
             findings.lose(entry, "", "a machine of a lab has no room for one more")
@@ -83,9 +84,13 @@ def _disk(file: str, bus: Bus, values: Mapping[str, str], serial: str | None) ->
         disk["serial"] = serial
     if values.get("discard") != "on":
         disk["discard"] = "false"
-    if values.get("ro") == "1":
+    if _is_read_only(values):
         disk["read_only"] = "true"
     return disk
+
+
+def _is_read_only(values: Mapping[str, str]) -> bool:
+    return spell_boolean(values.get("ro", "")) == "1"
 
 
 def _buses(entry: Entry, *, virtio_scsi: bool, read_only: bool) -> tuple[Bus, ...]:

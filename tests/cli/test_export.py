@@ -52,6 +52,34 @@ def test_wrong_words_are_told_and_nothing_is_written(
     assert not (here.folder / "dump").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--image", "long.yaml#a", "-o", "dump"), 2),
+        (("--image", "disk.raw", "-o", "x" * 300), 3),
+        (("x" * 300 + ".yaml", "a", "-o", "dump"), 2),
+    ],
+    ids=["disks", "folder", "topology"],
+)
+def test_files_that_cannot_be_looked_at_are_told(
+    here: Here, words: tuple[str, ...], code: int
+) -> None:
+    long = "x" * 300
+    node = {"image": "none", "arch": "x86_64", "configure": False}
+    disks = {
+        "disk": {"file": f"{long}.qcow2", "format": "qcow2"},
+        "cdroms": [{"file": f"{long}.iso"}],
+    }
+    text = json.dumps({"name": "long", "nodes": {"a": {**node, **disks}}})
+    (here.folder / "long.yaml").write_text(text)
+    (here.folder / "disk.raw").write_bytes(bytes(1 << 16))
+    done = here("export", *words)
+    assert done.returncode == code
+    assert "File name too long" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (here.folder / "dump").exists()
+
+
 def test_a_disk_becomes_a_backup_with_what_lies_beside_it(here: Here, tmp_path: Path) -> None:
     disk, folder = tmp_path / "router.raw", tmp_path / "dump"
     content = os.urandom(1 << 20) + bytes(1 << 20)
@@ -75,6 +103,49 @@ def test_a_disk_becomes_a_backup_with_what_lies_beside_it(here: Here, tmp_path: 
     assert (tmp_path / "out" / "disk-drive-scsi0.raw").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("file", "node"),
+    [
+        ("ubuntu-24.04-server.raw", "ubuntu-24-04-server"),
+        ("My Disk_1.img", "my-disk-1"),
+        ("100.raw", "disk-100"),
+        ("r[1-3].raw", "r-1-3"),
+        ("\u00e4.raw", "disk"),
+        ("${x}.raw", "x"),
+    ],
+)
+def test_a_disk_may_be_called_as_no_node_can_be(here: Here, file: str, node: str) -> None:
+    (here.folder / file).write_bytes(bytes(1 << 16))
+    done = here("export", "--image", file, "-o", "dump", "-f", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["backups"][0]["node"] == node
+
+
+@pytest.mark.parametrize("name", ["cloud.img", "cloud.raw"])
+def test_a_disk_that_is_something_else_than_it_is_called_is_refused(here: Here, name: str) -> None:
+    """Cloud images are qcow2 and often called .img: as raw disks they would start nothing."""
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", str(here.folder / name), "1M"]
+    subprocess.run(words, check=True)
+    done = here("export", "--image", name, "-o", "dump")
+    assert done.returncode == 2
+    assert "this is qcow2, whatever its name says" in done.stderr
+    assert not (here.folder / "dump").exists()
+
+
+def test_a_manifest_is_never_written_over_which_is_told_before_disks_are_read(here: Here) -> None:
+    node = {"image": "none", "arch": "x86_64", "disk": {"file": "no.raw", "format": "raw"}}
+    text = json.dumps({"name": "pair", "nodes": {"a": {**node, "configure": False}}})
+    (here.folder / "pair.yaml").write_text(text)
+    (here.folder / "dump").mkdir()
+    (here.folder / "dump" / "pair.recipe.txt").write_text("mine")
+    done = here("export", "--image", "pair.yaml", "--lab", "-o", "dump")
+    assert done.returncode == 2
+    assert "pair.recipe.txt is there already" in done.stderr
+    # A disk that is not there would have been told first.
+    assert "no.raw" not in done.stderr
+    assert (here.folder / "dump" / "pair.recipe.txt").read_text() == "mine"
+
+
 def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
     (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
     words = ("--vmid", "123", "--dump-dir", "/mnt/my pve/dump", "--storage", "zfs")
@@ -85,44 +156,11 @@ def test_the_lines_for_the_host_are_printed_for_each_backup(here: Here) -> None:
     assert done.stderr.endswith(line)
 
 
-def test_a_disk_may_be_called_as_no_host_is(here: Here) -> None:
-    for number, (file, name) in enumerate((
-        ("Fedora-Cloud-Base-39-1.5.x86_64.raw", "fedora-cloud-base-39-1-5-x86-64"),
-        ("7.img", "disk-7"),
-        ("größer ☃.raw", "gr-er"),
-        ("${x}.raw", "x"),
-    )):
-        (here.folder / file).write_bytes(os.urandom(1 << 16))
-        words = ("export", "--image", file, "-o", "dump", "--vmid", str(200 + number))
-        done = here(*words, "-f", "json")
-        assert json.loads(done.stdout.splitlines()[-1])["backups"][0]["node"] == name
-
-
-@pytest.mark.parametrize("suffix", ["img", "raw"])
-def test_a_qcow2_that_is_called_otherwise_is_not_taken_for_raw(here: Here, suffix: str) -> None:
-    path = here.folder / f"cloud.{suffix}"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1M"], check=True)
-    done = here("export", "--image", str(path), "-o", "dump")
-    assert done.returncode == 2
-    assert f"{path}: this is qcow2, whatever its name says" in done.stderr
-    assert not (here.folder / "dump").exists()
-
-
 def test_what_is_no_folder_takes_no_backup(here: Here) -> None:
     (here.folder / "disk.raw").write_bytes(os.urandom(1 << 16))
     done = here("export", "--image", "disk.raw", "-o", "disk.raw")
     assert done.returncode == 2
     assert "disk.raw is no folder" in done.stderr
-
-
-def test_a_manifest_that_is_there_is_told_before_a_disk_is_read(here: Here) -> None:
-    own = "image: none, arch: x86_64, disk: {file: none.raw, format: raw}, configure: false"
-    (here.folder / "a.yaml").write_text(f"name: old\nnodes: {{a: {{{own}}}}}\n")
-    (here.folder / "dump").mkdir()
-    (here.folder / "dump/old.recipe.txt").touch()
-    done = here("export", "--image", "a.yaml", "--lab", "-o", "dump")
-    assert done.returncode == 2
-    assert "old.recipe.txt is there already" in done.stderr
 
 
 def test_folders_that_were_made_for_a_backup_that_failed_go_with_it(here: Here) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import trio
 
+from netlab.image.lock import try_lock
 from netlab.vma import Contents, create_archive, open_disk
-from tests.cli.conftest import Shell
+from tests.cli.conftest import NETLAB, Shell
 
 CONFIGURATION = """\
 agent: 1
@@ -104,3 +107,39 @@ def test_wrong_words_are_told_and_nothing_is_written(
     assert "Traceback" not in done.stderr
     assert not (netlab.folder / "cache").exists()
     assert (netlab.folder / "disk").read_bytes() == CONTENT
+
+
+def test_files_that_cannot_be_looked_at_are_told(netlab: Shell, archive: Path) -> None:
+    long = f"{'x' * 300}.vma"
+    for words in ((long,), (archive.name, "-o", f"{long}.yaml")):
+        done = netlab("import", *words)
+        assert done.returncode == 3
+        assert "File name too long" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_import_that_is_told_to_end_does_so_in_order(
+    netlab: Shell, archive: Path, number: signal.Signals
+) -> None:
+    store = netlab.folder / "cache" / "netlab" / "archives"
+    store.mkdir(parents=True)
+
+    # Who waits for the lock is in the middle of it, for as long as we like.
+    descriptor = try_lock(store / "lock")
+    assert descriptor is not None
+    with subprocess.Popen(
+        [NETLAB, "import", archive.name, "-o", "web.yaml"],
+        cwd=netlab.folder,
+        env=netlab.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "waiting for another import" in process.stderr.readline()
+        process.send_signal(number)
+        said = process.stderr.read()
+    os.close(descriptor)
+    assert (process.returncode, said) == (130, "netlab: interrupted\n")
+    assert not (netlab.folder / "web.yaml").exists()
+    assert list((store / "tmp").iterdir()) == []

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from netlab.cli.files import write_text
-from netlab.cli.output import format_seconds, format_table, write_table
+from netlab.cli.output import format_seconds, format_table, write_json, write_table
 from netlab.errors import UsageError
 
 
@@ -19,6 +20,14 @@ def test_columns_are_aligned_and_nothing_is_cut_off() -> None:
 def test_a_cell_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
     write_table(("a", "b"), [("x\ny\tz\x1b[2J", None)])
     assert capsys.readouterr().out == "A             B\nx y z\\x1b[2J  -\n"
+
+
+def test_names_that_are_no_text_come_through_json(capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"\xff\xc3\xa4")
+    write_json({"file": name})
+    out = capsys.readouterr().out
+    assert out.encode() == b'{\n  "file": "\\udcff\xc3\xa4"\n}\n'
+    assert json.loads(out) == {"file": name}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trio
@@ -42,6 +45,49 @@ async def test_another_certificate_is_refused_before_anything_is_sent(serving: S
             await api.call(VERSION)
     assert caught.value.exit_code == 4
     assert serving.inside.requests == []
+
+
+def expire(certificate: str, key: str) -> bytes:
+    """Sign a certificate anew that has ended since; return it in DER."""
+    x509 = cast("Any", import_module("cryptography.x509"))
+    encoding = cast("Any", import_module("cryptography.hazmat.primitives.serialization"))
+    old = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
+    now = datetime.now(UTC)
+    made = (
+        x509
+        .CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(old.issuer)
+        .public_key(old.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now - timedelta(days=1))
+    )
+    for extension in old.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    private = encoding.load_pem_private_key(Path(key).read_bytes(), None)
+    new = made.sign(private, old.signature_hash_algorithm)
+    Path(certificate).write_bytes(new.public_bytes(encoding.Encoding.PEM))
+    return cast("bytes", new.public_bytes(encoding.Encoding.DER))
+
+
+async def test_a_pinned_certificate_that_has_expired_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = cast("Any", import_module("fakepve.certs"))
+    make = certificates.make_cert
+
+    def make_expired(*words: object, **more: object) -> tuple[str, str, bytes]:
+        certificate, key, _ = make(*words, **more)
+        return certificate, key, expire(certificate, key)
+
+    monkeypatch.setattr(certificates, "make_cert", make_expired)
+    with serve(tmp_path) as serving:
+        with pytest.raises(CertificateError, match="has expired") as caught:
+            async with open_api(serving.host) as api:
+                await api.call(VERSION)
+        assert "pvecm updatecerts" in (caught.value.hint or "")
+        assert serving.inside.requests == []
 
 
 async def test_without_a_pin_a_certificate_that_nobody_vouches_for_is_refused(
@@ -96,6 +142,11 @@ def test_a_token_is_not_shown() -> None:
         ("https://pve:port", "a@b!cd=e", None, "no address of Proxmox"),
         ("https://me@pve", "a@b!cd=e", None, "no address of Proxmox"),
         ("https://pve/x", "a@b!cd=e", None, "no address of Proxmox"),
+        ("https://pve 1:8006", "a@b!cd=e", None, "no address of Proxmox"),
+        ("https://192.168.1.300", "a@b!cd=e", None, "no address of Proxmox"),
+        ("https://pve..example", "a@b!cd=e", "00" * 32, "no address of Proxmox"),
+        ("https://p\u00ae..x", "a@b!cd=e", "00" * 32, "no address of Proxmox"),
+        ("https://[::1%25eth0]", "a@b!cd=e", None, "no address of Proxmox"),
         ("https://pve", "root@pam", None, "no API token"),
         ("https://pve", "a@b!cd=e\r\nX: y", None, "no API token"),
         ("https://pve", "a@b!cd=e", "12:34", "no SHA-256 fingerprint"),
@@ -118,6 +169,20 @@ async def test_a_host_that_does_not_answer_is_told() -> None:
             with pytest.raises(ProxmoxError, match="does not answer"):
                 async with open_api(Host(address, "a@b!cd=e", pin)) as api:
                     await api.call(VERSION)
+
+
+async def test_an_answer_of_another_server_is_told(serving: Serving) -> None:
+    serving.inside.failures[("GET", "/version")] = {
+        "status": 200,
+        "message": "<p>hello",
+        "times": 1,
+        "error": None,
+        "html": True,
+    }
+    with pytest.raises(ProxmoxError, match="the answer is none of the API") as caught:
+        async with open_api(serving.host) as api:
+            await api.call(VERSION)
+    assert caught.value.status == 200
 
 
 async def test_a_refusal_shows_what_the_host_says_of_every_parameter(serving: Serving) -> None:

@@ -241,7 +241,7 @@ nodes:
     credentials: {secret: x}
     qemu_args: -s
     shares: [./tools:/mnt/tools, ./off:/opt/off]
-  b: {id: 2, cpu: "Haswell-noTSX,+avx2"}
+  b: {id: 2, cpu: "Haswell-v4,+avx2"}
 """
     plan = resolve(loads(text))
     made = configure(plan, plan.node("a"), OPTIONS)
@@ -263,7 +263,7 @@ nodes:
     assert not list(left_out(plan.node("b")))
     with pytest.raises(ConfigurationError, match="cpu") as caught:
         configure(plan, plan.node("b"), OPTIONS)
-    assert "'Haswell-noTSX'" in str(caught.value)
+    assert "'Haswell-v4'" in str(caught.value)
     assert "'+avx2'" in str(caught.value)
 
 

@@ -189,6 +189,8 @@ def test_what_a_machine_is_by_default_there_is_said() -> None:
     [
         ("cpu: host", None, ""),
         ("cpu: max", "max", ""),
+        ("cpu: Penryn", "Penryn", ""),
+        ("cpu: Haswell-noTSX-IBRS,flags=+aes", "Haswell-noTSX-IBRS,+aes", ""),
         ("cpu: cputype=Haswell,flags=+aes;-pcid", "Haswell,+aes,-pcid", ""),
         ("cpu: max\nkvm: 0", None, ""),
         ("cpu: max,flags=+aes\nkvm: 0", "max,+aes", ""),
@@ -481,3 +483,39 @@ def test_every_machine_gets_a_name_that_a_node_can_have(name: str, node: str) ->
 def test_a_name_that_is_there_twice_is_two_names() -> None:
     imported = make(*[archive(f"name: a\n{DISK}")] * 3)
     assert imported.nodes == ("a", "a-2", "a-3")
+
+
+def test_network_cards_that_proxmox_does_not_know_are_told_and_are_no_interfaces() -> None:
+    """There are net0 to net31; with a number of 5,000 digits even to count is impossible."""
+    keys = ["net32", "net01", f"net{'9' * 5000}"]
+    text = "".join(f"{key}: virtio\n" for key in keys) + f"scsihw: virtio-scsi-pci\n{DISK}"
+    assert node_of(text).interfaces == ()
+    assert lost(text) == [
+        f"{line}:1: {key}: 'virtio' is left out" for line, key in enumerate(keys, 1)
+    ]
+
+
+@pytest.mark.parametrize(("true", "false"), [("1", "0"), ("on", "off"), ("YES", "No")])
+def test_a_boolean_may_be_spelled_as_proxmox_reads_it(true: str, false: str) -> None:
+    drive = f"a1:v,ro={true}\n#qmdump#map:virtio0:drive-virtio0:a1:raw:\n"
+    node = node_of(f"agent: {true}\nkvm: {false}\nvirtio0: {drive}")
+    assert (node.agent, node.accel) == (True, "tcg")
+    assert node.disks[0].read_only
+    other = node_of(f"agent: {false}\nkvm: {true}\n{DISK}")
+    assert (other.agent, other.accel) == (False, node_of(DISK).accel)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sockets: 2", "1:1: sockets: 2 sockets are one, with all CPUs in it"),
+        ("sockets: 1", None),
+        ("vga: std,memory=32", "1:1: vga.memory: '32' is left out"),
+        ("vga: serial0", None),
+        ("tags: lab-x;mine;netlab", "1:1: tags: 'mine' is left out"),
+        ("tags: lab-x;netlab", None),
+        ("tags: lab-x;mine", "1:1: tags: 'lab-x;mine' is left out"),
+    ],
+)
+def test_what_of_a_setting_is_lost_is_told(text: str, told: str | None) -> None:
+    assert lost(f"{text}\nscsihw: virtio-scsi-pci\n{DISK}") == ([told] if told else [])

@@ -310,6 +310,38 @@ async def test_a_machine_whose_creation_nobody_confirmed_is_looked_for_and_remov
     assert_nothing_is_left(serving)
 
 
+async def test_a_machine_that_a_proxy_did_not_wait_for_is_removed(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    """pveproxy answers 596 after 30 s; the daemon behind it goes on with what it was asked for."""
+    serving.inside.failures[("POST", "/nodes/{node}/qemu")] = {
+        "status": 596,
+        "message": "Connection timed out",
+        "times": 1,
+        "error": None,
+        "html": False,
+    }
+
+    def report(progress: Progress) -> None:
+        if progress.about.startswith("look at the machines"):
+            serving.inside.add_vm(9001, "a", config={"tags": "lab-pair;netlab"})
+
+    with pytest.raises(ProxmoxError, match="Connection timed out") as caught:
+        await push_one(sources, serving, tmp_path, report)
+    assert caught.value.status == 596
+    assert "may be done nevertheless" in str(caught.value)
+    assert_nothing_is_left(serving)
+
+
+async def test_a_host_that_does_not_answer_is_not_told_as_a_number_that_is_taken(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    serving.inside.network["drop_rate"] = 1.0
+    with pytest.raises(ProxmoxError, match="does not answer") as caught:
+        await push_one(sources, serving, tmp_path)
+    assert caught.value.hint is None
+
+
 async def test_what_cannot_be_taken_back_is_told_with_the_failure(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
@@ -383,7 +415,7 @@ async def test_what_the_host_lacks_is_told_at_once_before_anything_is_changed(
     assert (caught.value.evidence or "").splitlines() == [
         "the storage local-lvm does not take content of type images",
         "the storage local does not take content of type import",
-        "there is no bridge vmbr0",
+        "there is no bridge vmbr0, or the token may not use it",
     ]
     assert all(method == "GET" for method, _ in serving.calls())
 

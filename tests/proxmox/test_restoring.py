@@ -167,6 +167,16 @@ async def test_machines_of_several_archives_meet_on_their_networks(
     assert told == [f"{two.name}/qemu-server.conf:11:1: usb0: 'spice' is left out"]
 
 
+async def test_one_archive_can_be_several_machines_that_are_as_apart_as_others(
+    tmp_path: Path, store: ArchiveStore
+) -> None:
+    path = await write(tmp_path / "a.vma", FOREIGN.replace(",bridge=vmbr0,tag=30", ""))
+    imported = await import_archives([path, path], store=store)
+    assert imported.nodes == ("billing", "billing-2")
+    # Without a bridge each is alone on Proxmox's own router.
+    assert [len(segment.ports) for segment in plan_of(imported).segments] == [1, 1]
+
+
 async def test_a_lab_that_was_exported_and_imported_is_exported_the_same(
     tmp_path: Path, store: ArchiveStore
 ) -> None:
