@@ -326,6 +326,27 @@ async def test_a_lab_that_ends_while_another_looks_whether_there_is_room_is_no_e
             assert holder.returncode == -signal.SIGKILL
 
 
+async def test_a_promise_that_is_just_being_written_is_not_taken_for_a_dead_labs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+    looked: list[int] = []
+    write = os.write
+
+    def write_and_look(descriptor: int, data: bytes) -> int:
+        count = write(descriptor, data)
+        if b"needed" in data:
+            looked.append(memory_promised())
+        return count
+
+    monkeypatch.setattr("os.write", write_and_look)
+    async with open_promise(PLAN, wait=False):
+        assert looked == [128 + OVERHEAD]
+        assert memory_promised() == 128 + OVERHEAD
+
+
 @pytest.mark.parametrize("said", ["\ud800", "one\u2028two\x85three", "é"])
 def test_whatever_a_guest_says_is_one_line_of_the_log_and_an_answer(
     tmp_path: Path, said: str
