@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -145,9 +145,8 @@ class Client:
         self, path: str, body: object, output: Callable[[str, bytes], None]
     ) -> dict[str, Any]:
         """Pass a program's output on and return how it ended."""
-        with self._stream(path, "POST", body) as response:
-            for line in response:
-                piece: dict[str, Any] = json.loads(line)
+        with closing(self._records(path, "POST", body)) as pieces:
+            for piece in pieces:
                 if "error" in piece:
                     raise from_record(piece["error"])
                 if "status" in piece:
@@ -161,9 +160,7 @@ class Client:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Iterate over all events so far and to come, until the lab ends."""
-        with self._stream("/events") as response:
-            for line in response:
-                yield json.loads(line)
+        yield from self._records("/events")
 
     def console(self, node: str) -> Iterator[bytes]:
         """Iterate over what a node's console prints from now on, until it ends."""
@@ -207,6 +204,19 @@ class Client:
                 return json.loads(response.read() or b"{}")
             except (http.client.HTTPException, ConnectionError) as error:
                 raise ControlError(f"lab {self.folders.lab} ended while it answered") from error
+
+    def _records(
+        self, path: str, method: str = "GET", body: object = None
+    ) -> Generator[dict[str, Any]]:
+        """Iterate over the JSON objects of an answer, one a line, until it or the lab ends.
+
+        What befalls who takes them is not taken for the end of the lab.
+        """
+        with self._stream(path, method, body) as response:
+            for line in response:
+                if not line.endswith(b"\n"):
+                    return  # the lab ended while it wrote it
+                yield json.loads(line)
 
     @contextmanager
     def _stream(
