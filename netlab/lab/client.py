@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -350,21 +351,19 @@ def open_ending(folders: LabFolders) -> Generator[Callable[[float | None], bool]
 
 
 def _wait_released(lock: int, timeout: float | None) -> bool:
-    # A blocked lock request has no deadline of its own: an alarm interrupts it.
-    previous = signal.signal(signal.SIGALRM, _raise_timeout)
+    # A blocked lock request has no deadline of its own: a thread makes it, and may be left behind.
+    # An alarm would be the main thread's, and tests take labs down from others.
+    waiter = threading.Thread(target=_request_lock, args=(os.dup(lock),), daemon=True)
+    waiter.start()
+    waiter.join(timeout)
+    return not waiter.is_alive()
+
+
+def _request_lock(lock: int) -> None:
     try:
-        signal.setitimer(signal.ITIMER_REAL, timeout or 0)
         wait_released(lock)
-    except TimeoutError:
-        return False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    return True
-
-
-def _raise_timeout(_number: int, _frame: object) -> None:
-    raise TimeoutError
+        os.close(lock)
 
 
 def clear(folders: LabFolders) -> bool:
