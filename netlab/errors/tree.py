@@ -20,13 +20,18 @@ class NetlabError(Exception):
     def __init__(
         self, message: str, *, hint: str | None = None, evidence: str | None = None
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = _make_encodable(message)
         self.hint = hint
-        self.evidence = evidence
+        self.evidence = None if evidence is None else _make_encodable(evidence)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+def _make_encodable(text: str) -> str:
+    """Write out lone surrogates, which guests may send in JSON: no file or socket takes them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def leaves(error: BaseException) -> list[BaseException]:

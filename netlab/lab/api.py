@@ -76,7 +76,7 @@ def make_application(service: Service) -> Starlette:
         WebSocketRoute("/cut", partial(_cut, service)),
         Route("/down", partial(_down, service), methods=["POST"]),
     ]
-    handlers = {NetlabError: _refuse, ClientDisconnect: _forget}
+    handlers = {NetlabError: _refuse, OSError: _refuse, ClientDisconnect: _forget}
     return Starlette(routes=routes, exception_handlers=handlers)
 
 

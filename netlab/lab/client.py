@@ -11,9 +11,10 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -145,9 +146,8 @@ class Client:
         self, path: str, body: object, output: Callable[[str, bytes], None]
     ) -> dict[str, Any]:
         """Pass a program's output on and return how it ended."""
-        with self._stream(path, "POST", body) as response:
-            for line in response:
-                piece: dict[str, Any] = json.loads(line)
+        with closing(self._records(path, "POST", body)) as pieces:
+            for piece in pieces:
                 if "error" in piece:
                     raise from_record(piece["error"])
                 if "status" in piece:
@@ -161,9 +161,7 @@ class Client:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Iterate over all events so far and to come, until the lab ends."""
-        with self._stream("/events") as response:
-            for line in response:
-                yield json.loads(line)
+        yield from self._records("/events")
 
     def console(self, node: str) -> Iterator[bytes]:
         """Iterate over what a node's console prints from now on, until it ends."""
@@ -207,6 +205,19 @@ class Client:
                 return json.loads(response.read() or b"{}")
             except (http.client.HTTPException, ConnectionError) as error:
                 raise ControlError(f"lab {self.folders.lab} ended while it answered") from error
+
+    def _records(
+        self, path: str, method: str = "GET", body: object = None
+    ) -> Generator[dict[str, Any]]:
+        """Iterate over the JSON objects of an answer, one a line, until it or the lab ends.
+
+        What befalls who takes them is not taken for the end of the lab.
+        """
+        with self._stream(path, method, body) as response:
+            for line in response:
+                if not line.endswith(b"\n"):
+                    return  # the lab ended while it wrote it
+                yield json.loads(line)
 
     @contextmanager
     def _stream(
@@ -340,21 +351,19 @@ def open_ending(folders: LabFolders) -> Generator[Callable[[float | None], bool]
 
 
 def _wait_released(lock: int, timeout: float | None) -> bool:
-    # A blocked lock request has no deadline of its own: an alarm interrupts it.
-    previous = signal.signal(signal.SIGALRM, _raise_timeout)
+    # A blocked lock request has no deadline of its own: a thread makes it, and may be left behind.
+    # An alarm would be the main thread's, and tests take labs down from others.
+    waiter = threading.Thread(target=_request_lock, args=(os.dup(lock),), daemon=True)
+    waiter.start()
+    waiter.join(timeout)
+    return not waiter.is_alive()
+
+
+def _request_lock(lock: int) -> None:
     try:
-        signal.setitimer(signal.ITIMER_REAL, timeout or 0)
         wait_released(lock)
-    except TimeoutError:
-        return False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    return True
-
-
-def _raise_timeout(_number: int, _frame: object) -> None:
-    raise TimeoutError
+        os.close(lock)
 
 
 def clear(folders: LabFolders) -> bool:

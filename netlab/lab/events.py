@@ -35,8 +35,8 @@ class Event:
     message: str
 
     def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """Return it as one line of JSON, in ASCII: Unicode has other ends of lines than we."""
+        return json.dumps(asdict(self))
 
 
 class EventLog:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -50,8 +51,10 @@ class SocketFrames:
 
     async def receive(self) -> Frame:
         """Return the next frame that passes."""
-        data = await self._frames.recv(SNAPSHOT)
-        return Frame(time.time_ns(), data)
+        while True:
+            with _while_down():
+                data = await self._frames.recv(SNAPSHOT)
+                return Frame(time.time_ns(), data)
 
     async def drain(self) -> list[Frame]:
         """Return the frames that have passed and were not received."""
@@ -59,10 +62,21 @@ class SocketFrames:
         frames: list[Frame] = []
         try:
             while True:
-                data = self._plain.recv(SNAPSHOT, socket.MSG_DONTWAIT)
-                frames.append(Frame(time.time_ns(), data))
+                with _while_down():
+                    data = self._plain.recv(SNAPSHOT, socket.MSG_DONTWAIT)
+                    frames.append(Frame(time.time_ns(), data))
         except BlockingIOError:
             return frames
+
+
+@contextmanager
+def _while_down() -> Generator[None]:
+    """Go on where a port is down: its socket says so once, and hears it again when it is up."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENETDOWN:
+            raise
 
 
 @asynccontextmanager

@@ -299,7 +299,9 @@ class Node:
                 self._end = ""
                 try:
                     await self._prepare(boot, shared, files)
-                    await self._live(boot, accel, shared)
+                    # What the host has not for one node is no end of the others.
+                    with explain_storage(shared.folder / self.plan.name):
+                        await self._live(boot, accel, shared)
                 except NetlabError as error:
                     if self._end:
                         self._enter("stopped", self._end)

@@ -103,12 +103,13 @@ def _write(folder: Path, plan: Plan) -> _Own:
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     about = {"pid": os.getpid(), "lab": plan.lab, "needed": memory_needed(plan)}
     try:
+        # Held first: one that can be read and is not held is taken for a dead lab's.
+        try_hold(lock)
         os.write(lock, json.dumps(about).encode())
     except OSError:
         os.close(lock)
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
-    try_hold(lock)
     return _Own(path, lock)
 
 

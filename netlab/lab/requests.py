@@ -62,11 +62,12 @@ async def serve_socket(websocket: WebSocket, work: Callable[[], Awaitable[None]]
     with suppress(WebSocketDisconnect, RuntimeError):
         try:
             await work()
-        except (NetlabError, WebSocketDisconnect, BaseExceptionGroup) as caught:
+        except (NetlabError, OSError, WebSocketDisconnect, BaseExceptionGroup) as caught:
             failures = leaves(caught)
             if any(isinstance(failure, WebSocketDisconnect) for failure in failures):
                 return
-            error = next((each for each in failures if isinstance(each, NetlabError)), None)
+            known = (each for each in failures if isinstance(each, NetlabError | OSError))
+            error = next(known, None)
             if error is None:
                 raise
             await websocket.send_json({"error": to_record(error)})

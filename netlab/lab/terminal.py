@@ -96,10 +96,12 @@ async def show(receive: Callable[[], Awaitable[bytes]]) -> None:
 
     Raises:
         BrokenPipeError: Whoever read it has left.
+        OSError: It cannot be written, as on a full disk.
     """
     async with trio.lowlevel.FdStream(os.dup(sys.stdout.fileno())) as output:
         while data := await receive():
             try:
                 await output.send_all(data)
             except trio.BrokenResourceError as error:
-                raise BrokenPipeError from error
+                cause = error.__cause__
+                raise cause if isinstance(cause, OSError) else BrokenPipeError from error

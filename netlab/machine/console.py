@@ -11,7 +11,7 @@ from typing import BinaryIO, final
 
 import trio
 
-from netlab.errors import MachineError
+from netlab.errors import InputError, MachineError
 from netlab.machine.logs import open_log
 from netlab.scopes import open_background
 
@@ -144,9 +144,13 @@ class Console:
         """Wait as :meth:`wait_for_text` does; return what matched and the position behind it.
 
         Raises:
+            InputError: The pattern is none.
             MachineError: The console ended first.
         """
-        compiled = re.compile(pattern, re.MULTILINE)
+        try:
+            compiled = re.compile(pattern, re.MULTILINE)
+        except re.error as error:
+            raise InputError(f"{pattern!r} is no regular expression: {error}") from None
         while True:
             first = self.position - len(self._recent)
             start = max(0, since - first)

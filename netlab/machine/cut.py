@@ -32,7 +32,7 @@ from typing import Any, cast
 
 import trio
 
-from netlab.errors import AgentError, MachineError, NetlabError, QMPCommandError
+from netlab.errors import AgentError, MachineError, NetlabError, QMPCommandError, explain_storage
 from netlab.machine.machine import Machine
 from netlab.scopes import open_tasks
 
@@ -116,10 +116,12 @@ async def open_cut(machines: Sequence[Machine], folders: Sequence[Path]) -> Asyn
     Raises:
         MachineError: A machine's disks are held already, or QEMU refuses.
         MachineDiedError: A QEMU ended.
-        OSError: A folder cannot be written.
+        StorageError: A folder cannot be written.
     """
     async with AsyncExitStack() as stack:
-        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
+        with explain_storage(Path(tempfile.gettempdir())):
+            temporary = tempfile.TemporaryDirectory(prefix="netlab-", ignore_cleanup_errors=True)
+        sockets = Path(stack.enter_context(temporary))
         held: list[_Held] = []
         for index, (machine, folder) in enumerate(zip(machines, folders, strict=True)):
             path = sockets / str(index)
@@ -263,13 +265,14 @@ async def _add_node(machine: Machine, stack: AsyncExitStack, name: str, **option
 @contextmanager
 def _sparse_file(folder: Path, size: int) -> Generator[Path]:
     """Make a file that loses its name when QEMU has it open: it goes with whatever ends first."""
-    descriptor, name = tempfile.mkstemp(prefix="cut-", dir=folder)
+    with explain_storage(folder):
+        descriptor, name = tempfile.mkstemp(prefix="cut-", dir=folder)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with explain_storage(Path(name)), os.fdopen(descriptor, "wb") as file:
             file.truncate(size)
         yield Path(name)
     finally:
-        Path(name).unlink()
+        Path(name).unlink(missing_ok=True)
 
 
 async def _end_export(machine: Machine, name: str) -> None:

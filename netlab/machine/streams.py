@@ -35,6 +35,9 @@ END_GRACE = 10.0
 
 READ_SIZE = 65536
 
+STATUS = 3
+"""Digits of a status."""
+
 _GO = b"go\n"
 
 # Ports by name; a driver needs a moment to find one that was plugged in.
@@ -155,7 +158,8 @@ class PortStream:
         """Return what it printed next, at least a byte; nothing at its end.
 
         Raises:
-            MachineError: The machine ended, or its guest booted again, before the program ended.
+            MachineError: The machine ended, or its guest booted again, before the program ended; or
+                the guest sent nonsense.
         """
         mark = self._mark.encode()
         while not self._ended:
@@ -169,9 +173,10 @@ class PortStream:
                 raise AgentClosedError("QEMU closed the program's port")
             text = self._held + bytes(data)
             before, found, rest = text.partition(mark)
-            if found and len(rest) == 3 and rest.isdigit():
+            if found and len(rest) >= STATUS:
+                # What comes behind it, a process has printed that the program left behind.
                 self._ended = True
-                self.status = int(rest)
+                self.status = _read_status(rest[:STATUS])
                 text, self._held = before, b""
             else:
                 cut = _cut(text, mark)
@@ -193,6 +198,12 @@ class PortStream:
                 str(terminal.rows),
                 str(terminal.columns),
             ))
+
+
+def _read_status(digits: bytes) -> int:
+    if not digits.isdigit():
+        raise MachineError(f"the guest sent {digits!r} for a program's status")
+    return int(digits)
 
 
 def _cut(text: bytes, mark: bytes) -> int:

@@ -23,6 +23,7 @@ from netlab.errors import (
     AgentCommandError,
     CapacityError,
     CommandError,
+    ControlError,
     InputError,
     MachineError,
     QMPCommandError,
@@ -188,7 +189,7 @@ async def _send_by_port(
 
         async def feed() -> None:
             # Why it takes no more is what it says.
-            with suppress(MachineError):
+            with suppress(MachineError, ControlError):
                 await _pass_on(source, stream.send_all, passed)
                 await stream.send_eof()
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 
-from netlab.errors import InputError, MachineError
+from netlab.errors import ControlError, InputError, MachineError
 from netlab.lab.access import NodeAccess
 from netlab.machine.streams import READ_SIZE, ProgramStream
 from netlab.scopes import open_background
@@ -48,7 +48,7 @@ async def open_forward(
     argv = ("/bin/sh", "-c", _CONNECT, "sh", address, str(guest_port))
 
     async def serve(connection: trio.SocketStream) -> None:
-        with suppress(MachineError, trio.BrokenResourceError):
+        with suppress(MachineError, ControlError, trio.BrokenResourceError):
             async with node.open_stream(argv) as stream:
                 await _carry(connection, stream)
 

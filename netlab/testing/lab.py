@@ -53,8 +53,9 @@ class LinkDriver:
     @asynccontextmanager
     async def down(self) -> AsyncGenerator[None]:
         """Pull its cables while the block runs."""
-        await self.set(up=False)
         try:
+            # Inside: given up half-way, some of its cables are out.
+            await self.set(up=False)
             async with self._failures.watch():
                 yield
         finally:

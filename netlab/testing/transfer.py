@@ -113,7 +113,7 @@ async def _receive_tree(
         await receive_file(node, path, archive, facts.size, passed)
     try:
         await trio.to_thread.run_sync(_unpack, node.plan.name, archive, target)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         if is_full(error):
             raise
         message = f"{node.plan.name}: what the guest sent of {source} cannot be unpacked"
@@ -154,7 +154,7 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def _unpack(node: str, archive: Path, target: Path) -> None:
-    """Unpack what a guest made: links last, so that nothing is written through one."""
+    """Unpack what a guest made: links last, so that nothing is made through one."""
     target.mkdir()
     links: list[tarfile.TarInfo] = []
     with tarfile.open(archive) as tar:
@@ -163,6 +163,8 @@ def _unpack(node: str, archive: Path, target: Path) -> None:
             if member.isdir():
                 place.mkdir(parents=True, exist_ok=True)
             elif member.issym():
+                # All folders are made before any link: one that a link leads through is refused.
+                place.parent.mkdir(parents=True, exist_ok=True)
                 links.append(member)
             elif member.isfile():
                 _write(tar, member, place)
@@ -170,9 +172,7 @@ def _unpack(node: str, archive: Path, target: Path) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(target / _inside(node, member.linkname), place)
     for member in links:
-        place = target / _inside(node, member.name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(member.linkname)
+        (target / member.name).symlink_to(member.linkname)
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
 
-from tests.cli.conftest import FakeLab, Shell
+from tests.cli.conftest import NETLAB, FakeLab, Shell
 
 
 @pytest.mark.usefixtures("lab")
@@ -281,3 +283,29 @@ def test_a_log_is_printed_as_it_is(netlab: Shell, words: list[str], expected: st
 @pytest.mark.usefixtures("lab")
 def test_the_console_of_an_unknown_node_is_refused(netlab: Shell) -> None:
     assert netlab("console", "r7").returncode == 2
+
+
+def test_following_ends_with_a_lab_that_ends_in_the_middle_of_a_line(
+    netlab: Shell, lab: FakeLab
+) -> None:
+    with (lab.state / "events.jsonl").open("a") as log:
+        log.write('{"time": 4')
+    done = netlab("events", "--follow")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.usefixtures("lab")
+def test_a_reader_that_leaves_ends_exec_as_it_ends_any_program(netlab: Shell) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        done = subprocess.run(
+            [NETLAB, "exec", "r1", "--", "both"],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=netlab.environment(),
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -66,6 +66,24 @@ def test_waiting_for_the_end_stops_at_its_deadline(folders: LabFolders) -> None:
         assert not wait_ended(0.05)
 
 
+def test_the_end_can_be_waited_for_in_any_thread(
+    folders: LabFolders, holder: subprocess.Popen[str]
+) -> None:
+    ended: list[bool] = []
+
+    def wait() -> None:
+        with open_ending(folders) as wait_ended:
+            ended.append(wait_ended(0.05))
+            holder.kill()
+            ended.append(wait_ended(20))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    waiter.join()
+    assert ended == [False, True]
+    assert not is_alive(folders)
+
+
 def test_looking_at_a_lock_does_not_take_it(folders: LabFolders) -> None:
     descriptor = take_lock(folders)
     assert descriptor is not None

@@ -12,9 +12,16 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from starlette.responses import JSONResponse
 
 from netlab import errors
-from netlab.errors import CapacityError, MachineDiedError, NetlabError, leaves
+from netlab.errors import (
+    AgentCommandError,
+    CapacityError,
+    MachineDiedError,
+    NetlabError,
+    leaves,
+)
 from netlab.lab.capacity import (
     DISPLAY,
     OVERHEAD,
@@ -22,7 +29,7 @@ from netlab.lab.capacity import (
     memory_available,
     memory_needed,
 )
-from netlab.lab.events import EventLog
+from netlab.lab.events import EventLog, open_event_log
 from netlab.lab.folders import promises_folder
 from netlab.lab.promises import memory_promised, open_promise
 from netlab.lab.records import from_record, to_record
@@ -317,3 +324,37 @@ async def test_a_lab_that_ends_while_another_looks_whether_there_is_room_is_no_e
     with trio.fail_after(20):
         async with open_promise(PLAN, wait=True):
             assert holder.returncode == -signal.SIGKILL
+
+
+async def test_a_promise_that_is_just_being_written_is_not_taken_for_a_dead_labs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("netlab.lab.promises.memory_used", lambda _proc, _pid: 0)  # pyright: ignore
+    looked: list[int] = []
+    write = os.write
+
+    def write_and_look(descriptor: int, data: bytes) -> int:
+        count = write(descriptor, data)
+        if b"needed" in data:
+            looked.append(memory_promised())
+        return count
+
+    monkeypatch.setattr("os.write", write_and_look)
+    async with open_promise(PLAN, wait=False):
+        assert looked == [128 + OVERHEAD]
+        assert memory_promised() == 128 + OVERHEAD
+
+
+@pytest.mark.parametrize("said", ["\ud800", "one\u2028two\x85three", "é"])
+def test_whatever_a_guest_says_is_one_line_of_the_log_and_an_answer(
+    tmp_path: Path, said: str
+) -> None:
+    error = AgentCommandError({"execute": "guest-exec"}, {"error": {"desc": said}})
+    with open_event_log(tmp_path / "events") as log:
+        log.record("node", str(error), node="r1", state="failed")
+    (line,) = (tmp_path / "events").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["message"] == error.message
+    answer = JSONResponse({"error": to_record(error)})
+    assert json.loads(bytes(answer.body))["error"]["message"] == error.message

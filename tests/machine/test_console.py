@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from netlab.errors import MachineError
+from netlab.errors import InputError, MachineError
 from netlab.machine.console import ATTACHMENT_LIMIT, RECENT, Console, open_console
 
 
@@ -108,3 +108,9 @@ async def test_a_log_that_cannot_be_written_does_not_stop_the_guest() -> None:
         await guest.send_all(b"one ")
         await guest.send_all(b"two")
         assert await console.wait_for_text("two")
+
+
+async def test_a_pattern_that_is_none_is_told_at_once(tmp_path: Path) -> None:
+    async with connected(tmp_path / "log") as (console, _):
+        with pytest.raises(InputError, match=r"'\(' is no regular expression: "):
+            await console.wait_for_text("(")

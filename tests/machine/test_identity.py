@@ -264,6 +264,7 @@ def _change(path: str, value: object) -> dict[str, Any]:
         ),
         ("links.2.mtu", 1500, "eth0: the MTU is 1500, not 9000"),
         ("links.2.flags", [], "eth0: it is down"),
+        ("links.2.flags", 7, "eth0: it is down"),
         ("links.2.addr_info", [], "eth0: the address 10.0.0.0/31 is missing"),
         ("links.2.addr_info.0.prefixlen", 24, "eth0: the address 10.0.0.0/31 is missing"),
         ("links.1.addr_info.1.tentative", True, "eth1: the address 2001:db8:1::1/64 is missing"),
@@ -280,7 +281,17 @@ def test_each_difference_is_named(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "sh: ip: not found", "{}", '{"hostname": 7} [1] 7', "{} [[", "[" * 100_000]
+    "text",
+    [
+        "",
+        "[]",
+        "sh: ip: not found",
+        "{}",
+        '{"hostname": 7} [1] 7',
+        "{} [[",
+        "[" * 100_000,
+        "7 " * 1_000_000,
+    ],
 )
 def test_what_is_no_answer_is_a_difference_and_no_traceback(
     make_node: MakeNode, make_interface: MakeInterface, text: str

@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import netlab
 from netlab.errors import UnknownNameError
+from netlab.lab.frames import SocketFrames, open_frames
 from netlab.sandbox.sandbox import Sandbox, open_sandbox
 from tests.sandbox.conftest import (
     BROADCAST,
     ONE,
+    SOON,
     TWO,
     frame,
     hear,
@@ -306,3 +309,29 @@ async def test_a_thousand_taps_are_made_proven_and_gone() -> None:
     assert len(counters) == 1000
     # Each port of a switch of 20 hears the first, and is heard.
     assert all(each.rx_packets == 1 for each in counters.values())
+
+
+async def test_a_capture_on_a_port_goes_on_when_that_was_down() -> None:
+    heard: list[bytes] = []
+
+    async def listen(frames: SocketFrames) -> None:
+        heard.append((await frames.receive()).data)
+
+    async with (
+        open_sandbox([segment("wire")]) as sandbox,
+        plug(sandbox, "wire.0") as machine,
+        open_frames(sandbox, "wire.0") as before,
+    ):
+        await sandbox.set_port("wire.0", up=False)
+        assert await before.drain() == []
+        await sandbox.set_port("wire.0", up=True)
+        await sandbox.set_port("wire.0", up=False)
+        async with open_frames(sandbox, "wire.0") as meanwhile:
+            with trio.fail_after(SOON):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(listen, before)
+                    nursery.start_soon(listen, meanwhile)
+                    await trio.testing.wait_all_tasks_blocked()
+                    await sandbox.set_port("wire.0", up=True)
+                    os.write(machine, frame())
+    assert heard == [frame(), frame()]

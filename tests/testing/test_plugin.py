@@ -332,6 +332,7 @@ def test_a_lab_that_is_up_is_used_and_one_that_is_kept_stays(home: Home, suite: 
     home.run("down", "--name", "mine")
 
     done = run_pytest(home, suite, "--netlab-keep", status=1)
+    assert "1 failed, 1 passed in" in done.stdout
     assert "lab pair is left running:" in done.stdout
     assert "netlab exec pair/a -- ip route" in done.stdout
     assert home.run("exec", "pair/b", "--", "hostname").stdout == "b\n"

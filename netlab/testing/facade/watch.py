@@ -221,6 +221,8 @@ class Record:
                 for line in lines:
                     if self.serial is not None:
                         self.serial(line.decode(errors="replace").strip("\r"))
+                # A guest that ends no line is not to fill our memory.
+                rest = rest[-TEXT_LIMIT:]
         transcript.end()
 
 
