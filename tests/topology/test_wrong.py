@@ -167,3 +167,17 @@ def test_names_in_messages_are_shortened_and_cannot_hold_control_characters() ->
     assert "\x1b" not in message
     assert "\u202e" not in message
     assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "nodes:\n  ? X\n  : {id: 1}",
+        "nodes: {r1: }\nlinks: [{endpoints: [r1, X]}]",
+        "nodes: {r1: }\nchecks: [{reachable: [r1, X]}]",
+    ],
+)
+def test_a_range_whose_names_nobody_can_count_is_a_mistake(where: str) -> None:
+    text = where.replace("X", f"'r{'[1-999999]' * 800}'")
+    with pytest.raises(TopologyError, match="makes more names than can be counted"):
+        resolve(loads(f"name: a\n{text}\n"))
