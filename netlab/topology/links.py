@@ -22,7 +22,8 @@ from netlab.topology.source import WrongError, quote
 GENERATORS = ("ring", "line", "star", "mesh")
 """The keys that make links by a rule."""
 
-_SEPARATOR = re.compile(r"\s+--\s+")
+# From the beginning of the white space only: else a long run of it is gone through from each place.
+_SEPARATOR = re.compile(r"(?<!\s)\s+--\s+")
 
 
 class Model(BaseModel):

@@ -181,3 +181,10 @@ def test_a_range_whose_names_nobody_can_count_is_a_mistake(where: str) -> None:
     text = where.replace("X", f"'r{'[1-999999]' * 800}'")
     with pytest.raises(TopologyError, match="makes more names than can be counted"):
         resolve(loads(f"name: a\n{text}\n"))
+
+
+def test_long_white_space_in_a_link_is_no_work() -> None:
+    started = time.perf_counter()
+    with pytest.raises(TopologyError, match="is not a link of two ends"):
+        loads(f"name: a\nnodes: {{r1: }}\nlinks: ['r1{' ' * 200_000}r2']\n")
+    assert time.perf_counter() - started < 2
