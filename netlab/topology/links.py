@@ -33,6 +33,21 @@ class Model(BaseModel):
         extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nothing(cls, value: object) -> object:
+        """Take a key with nothing behind it as left out, where it has a default that says more."""
+        entries = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        if None not in entries.values():
+            return cast("object", value)
+        usual = {
+            key
+            for name, field in cls.model_fields.items()
+            if not field.is_required() and field.default is not None
+            for key in (name, field.alias)
+        }
+        return {key: each for key, each in entries.items() if each is not None or key not in usual}
+
 
 class Endpoint(Model):
     """An end of a link: a node's interface."""
