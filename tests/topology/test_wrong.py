@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from netlab.errors import TopologyError, UsageError
+from netlab.plan.checklist import resolve_checks
 from netlab.plan.resolve import resolve
 from netlab.topology.load import examine, loads
 
@@ -188,3 +189,14 @@ def test_long_white_space_in_a_link_is_no_work() -> None:
     with pytest.raises(TopologyError, match="is not a link of two ends"):
         loads(f"name: a\nnodes: {{r1: }}\nlinks: ['r1{' ' * 200_000}r2']\n")
     assert time.perf_counter() - started < 2
+
+
+def test_thousands_of_files_and_checks_are_looked_at_in_bearable_time() -> None:
+    files = "\n".join(f"      /srv/{number}: x" for number in range(20_000))
+    checks = "  - converged:\n" * 10_000
+    started = time.perf_counter()
+    topology = loads(f"name: a\nnodes:\n  r1:\n    files:\n{files}\n  r2:\nchecks:\n{checks}")
+    assert len(resolve(topology).nodes[0].files) == 20_000
+    names = [check.name for check in resolve_checks(topology, ["r1", "r2"])]
+    assert names[-1] == "the network converges (10000)"
+    assert time.perf_counter() - started < 10
