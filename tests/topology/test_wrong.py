@@ -13,7 +13,7 @@ import pytest
 from netlab.errors import TopologyError, UsageError
 from netlab.plan.checklist import resolve_checks
 from netlab.plan.resolve import resolve
-from netlab.topology.load import examine, loads
+from netlab.topology.load import examine, load, loads
 
 WRONG = sorted((Path(__file__).parent / "wrong").glob("*.yaml"))
 
@@ -200,3 +200,15 @@ def test_thousands_of_files_and_checks_are_looked_at_in_bearable_time() -> None:
     names = [check.name for check in resolve_checks(topology, ["r1", "r2"])]
     assert names[-1] == "the network converges (10000)"
     assert time.perf_counter() - started < 10
+
+
+def test_a_file_for_which_the_others_leave_no_room_is_told_the_whole_limit(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(9)]
+    for name in names:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(8 * 1024 * 1024)
+    path = tmp_path / "a.yaml"
+    files = ", ".join(f"/{name}: {{from: {name}}}" for name in names)
+    path.write_text(f"name: a\nnodes:\n  r1: {{files: {{{files}}}}}\n")
+    with pytest.raises(TopologyError, match='"f8": is larger than 64 MiB with all before it'):
+        load(path)
