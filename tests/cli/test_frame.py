@@ -236,3 +236,9 @@ def test_an_error_that_cannot_be_told_still_gives_its_exit_code(netlab: Shell, w
             cwd=netlab.folder, env=netlab.environment(), stderr=full, check=False, timeout=60,
         )  # fmt: skip
     assert done.returncode == 2
+
+
+def test_what_an_encoding_lacks_is_spelled_out(netlab: Shell) -> None:
+    done = netlab("schema", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(netlab("schema").stdout)
