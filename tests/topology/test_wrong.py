@@ -212,3 +212,12 @@ def test_a_file_for_which_the_others_leave_no_room_is_told_the_whole_limit(tmp_p
     path.write_text(f"name: a\nnodes:\n  r1: {{files: {{{files}}}}}\n")
     with pytest.raises(TopologyError, match='"f8": is larger than 64 MiB with all before it'):
         load(path)
+
+
+def test_a_group_of_many_files_for_many_nodes_is_refused_before_they_are_made() -> None:
+    files = "".join(f"      /f{number}: x\n" for number in range(3000))
+    nodes = "".join(f"  a{number}: {{groups: g}}\n" for number in range(2000))
+    started = time.perf_counter()
+    with pytest.raises(TopologyError, match=r"nodes\.a87: the nodes up to here have more than"):
+        resolve(loads(f"name: a\ngroups:\n  g:\n    files:\n{files}nodes:\n{nodes}"))
+    assert time.perf_counter() - started < 10
