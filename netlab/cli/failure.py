@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -30,7 +31,9 @@ def report(error: BaseException, stream: TextIO | None = None) -> int:
     output: TextIO = sys.stderr if stream is None else stream
     found = [explain_condition(leaf) for leaf in leaves(error)]
     interrupted = any(isinstance(leaf, KeyboardInterrupt) for leaf in found)
-    codes = [_report_leaf(leaf, output) for leaf in _distinct(found)]
+    told = io.StringIO()
+    codes = [_report_leaf(leaf, told) for leaf in _distinct(found)]
+    _tell(told.getvalue(), output)
     _flush_stdout()
     return INTERRUPTED if interrupted else max(codes)
 
@@ -50,7 +53,7 @@ def _report_leaf(error: BaseException, stream: TextIO) -> int:
             print("netlab: interrupted", file=stream)
             return INTERRUPTED
         case BrokenPipeError():
-            _silence_stdout()
+            _silence(sys.stdout)
             return BROKEN_PIPE
         case NetlabError():
             print(render(error), file=stream)
@@ -101,16 +104,25 @@ def _report_bug(error: BaseException, stream: TextIO) -> int:
     return BUG
 
 
+def _tell(text: str, stream: TextIO) -> None:
+    """Print what went wrong; where nobody can be told, the exit code still says it."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        _silence(stream)
+
+
 def _flush_stdout() -> None:
     """Bring out what was printed; a disk that was too full for it is so at the end of us, too."""
     try:
         sys.stdout.flush()
     except OSError:
-        _silence_stdout()
+        _silence(sys.stdout)
 
 
-def _silence_stdout() -> None:
+def _silence(stream: TextIO) -> None:
     """Keep the interpreter from complaining once more when it flushes at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

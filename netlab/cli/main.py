@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 COMPLETE_VARIABLE = "_NETLAB_COMPLETE"
 """Set by the completion scripts: print candidates for the last word and do nothing else."""
@@ -23,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _open_missing()
+    _spell_out()
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -50,6 +54,13 @@ def _open_missing() -> None:
             os.open(os.devnull, flags)
             text = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(text, mode, closefd=False))
+
+
+def _spell_out() -> None:
+    """Let standard output write what its encoding lacks as an escape, as standard error does."""
+    output: TextIOWrapper = cast("TextIOWrapper", sys.stdout)
+    if output.errors == "strict":
+        output.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str]) -> int:

@@ -174,12 +174,19 @@ def parse_variables(settings: Sequence[str] | None, option: str = "-s") -> dict[
         option: What the option is called, for the message.
 
     Raises:
-        UsageError: One has no ``=`` or no name.
+        UsageError: One has no ``=`` or no name, or bytes that are no text.
     """
     variables: dict[str, str] = {}
     for setting in settings or ():
         name, equals, value = setting.partition("=")
         if not (name and equals):
             raise UsageError(f"{option} {setting}: expected NAME=VALUE")
+        if _is_torn(setting):
+            raise UsageError(f"{option} {setting}: this is not text in UTF-8")
         variables[name] = value
     return variables
+
+
+def _is_torn(text: str) -> bool:
+    """Whether bytes of the command line that are no text stand in it, as lone surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)

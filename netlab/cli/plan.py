@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netlab.cli.failure import make_printable
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.options import (
     FilterOption,
@@ -139,7 +140,7 @@ def _show(plan: Plan, *, commands: bool) -> None:
     _show_disks(plan)
     _show_shares(plan)
     for node in plan.nodes if commands else ():
-        print(f"\n{node.name}:\n{shlex.join(command_line(node))}")
+        print(f"\n{node.name}:\n{make_printable(shlex.join(command_line(node)))}")
 
 
 def _show_disks(plan: Plan) -> None:

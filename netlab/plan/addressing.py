@@ -188,12 +188,11 @@ def _by_rule(
         return _on_vlan(segment.vlan, port, subnets, mistakes)
     if len(segment.ports) == 2:
         lower = min(segment.ports, key=lambda port: port.node.id)
-        return tuple(_end(subnet, 0 if port is lower else 1) for subnet in subnets)
-    return tuple(
-        address
-        for subnet in subnets
-        if (address := _numbered(segment, subnet, port, mistakes)) is not None
-    )
+        which = 0 if port is lower else 1
+        found = [_end(segment, subnet, which, mistakes) for subnet in subnets]
+    else:
+        found = [_numbered(segment, subnet, port, mistakes) for subnet in subnets]
+    return tuple(address for address in found if address is not None)
 
 
 def _on_vlan(
@@ -213,10 +212,15 @@ def _on_vlan(
     )
 
 
-def _end(subnet: Subnet, which: int) -> Address:
+def _end(segment: Segment, subnet: Subnet, which: int, mistakes: Mistakes) -> Address | None:
     # The first address of a prefix longer than one host bit is not a host's.
     first = 0 if subnet.length == _BITS[subnet.version] - 1 else 1
-    return Address(subnet.version, subnet.start + first + which, subnet.length)
+    value = subnet.start + first + which
+    if value > subnet.last:
+        message = f"{subnet} has no room for two ends"
+        mistakes.add((*segment.path, "subnet"), message, "give a larger subnet")
+        return None
+    return Address(subnet.version, value, subnet.length)
 
 
 def _numbered(segment: Segment, subnet: Subnet, port: Port, mistakes: Mistakes) -> Address | None:
@@ -239,5 +243,6 @@ def _loopback(topology: Topology, node: PlannedNode, mistakes: Mistakes) -> tupl
             message = f"{pool} has no address for id {node.id} of {quote(node.name)}"
             hint = "give addressing.loopback a larger prefix"
             mistakes.add(("addressing", "loopback"), message, hint)
+            continue
         result.append(address)
     return tuple(result)

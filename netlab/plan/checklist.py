@@ -6,6 +6,7 @@ Checks are no part of the plan: a lab that is up is the same lab when only its c
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -132,8 +133,9 @@ def make_checklist(
     ]
     # A name that is made gives way to the same one that is given, wherever that stands.
     taken = {check.name for check in topology.checks if check.name is not None}
+    numbers: Counter[str] = Counter()
     return tuple(
-        planned if check.name is not None else _with_free_name(planned, taken)
+        planned if check.name is not None else _with_free_name(planned, taken, numbers)
         for check, planned in zip(topology.checks, found, strict=True)
         if planned is not None
     )
@@ -144,6 +146,8 @@ class _Checklist:
         self._given: dict[str, Path] = {}
         self._source = topology.source
         self._names = dict.fromkeys(names)
+        # One for all checks: a topology can have a great many, and as many nodes.
+        self._everybody = tuple(self._names)
         self._mistakes = mistakes
         self._room = MAXIMUM_NAMES
 
@@ -192,7 +196,7 @@ class _Checklist:
         return ReachCheck(sources=sources, targets=targets, answered=answered, within=within)
 
     def _converged(self, converged: Converged, path: Path) -> ReachCheck | None:
-        everybody = tuple(self._names)
+        everybody = self._everybody
         if len(everybody) < 2:
             self._mistakes.add(path, "one node alone has nobody to reach", "leave it out")
             return None
@@ -246,7 +250,7 @@ class _Checklist:
 
     def _names_of(self, pattern: str, place: Path) -> tuple[str, ...]:
         if pattern == EVERY:
-            names = tuple(self._names)
+            names = self._everybody
         elif _is_address(pattern):
             return (pattern,)
         else:
@@ -319,11 +323,11 @@ def _one_line(text: str) -> str:
     return shown if len(shown) <= 100 else f"{shown[:99]}…"
 
 
-def _with_free_name(check: PlannedCheck, taken: set[str]) -> PlannedCheck:
-    """Number a name that is taken, and take it."""
-    name, number = check.name, 1
+def _with_free_name(check: PlannedCheck, taken: set[str], numbers: Counter[str]) -> PlannedCheck:
+    """Number a name that is taken, from the last number that it was given on, and take it."""
+    name = check.name
     while name in taken:
-        number += 1
-        name = f"{check.name} ({number})"
+        numbers[check.name] += 1
+        name = f"{check.name} ({numbers[check.name] + 1})"
     taken.add(name)
     return replace(check, name=name)

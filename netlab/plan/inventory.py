@@ -51,17 +51,18 @@ def make_inventory(topology: Topology, mistakes: Mistakes) -> dict[str, PlannedN
     """
     _check_size(topology, mistakes)
     nodes: dict[str, PlannedNode] = {}
+    meter = _Meter(mistakes)
     for node in _expand(topology, mistakes):
         first = nodes.get(node.name)
         if first is None:
             nodes[node.name] = node
+            meter.add(node)
             continue
         where = mistakes.source.place(first.path, key=True)
         hint = f"the first is at {where}; split the range, share by a group"
         mistakes.add(node.path, f"the node {quote(node.name)} is declared twice", hint, key=True)
     nodes = _with_ids(nodes, mistakes)
     _check_uuids(nodes, mistakes)
-    _check_extent(nodes, mistakes)
     return nodes
 
 
@@ -133,27 +134,42 @@ def _check_uuids(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> None:
             mistakes.add((*node.path, "uuid"), message, hint)
 
 
-def _check_extent(nodes: dict[str, PlannedNode], mistakes: Mistakes) -> None:
-    """Find what a range multiplies beyond use: a short file must not make an endless plan."""
-    extents = {node.path: _extent(node) for node in nodes.values()}
-    interfaces = values = text = 0
-    for node in nodes.values():
-        extent = extents[node.path]
-        interfaces, values = interfaces + extent.interfaces, values + extent.values
-        text += extent.text
-        if interfaces > MAXIMUM_INTERFACES:
+class _Meter:
+    """Finds what a file multiplies beyond use: a short one must not make an endless plan.
+
+    It is asked at each node, as the settings of those behind would have to be made first.
+    """
+
+    def __init__(self, mistakes: Mistakes) -> None:
+        self._mistakes = mistakes
+        self._extents: dict[Path, _Extent] = {}
+        self._interfaces = self._values = self._text = 0
+
+    def add(self, node: PlannedNode) -> None:
+        """Count a node.
+
+        Raises:
+            TopologyError: It is one too many.
+        """
+        extent = self._extents.get(node.path)
+        if extent is None:
+            extent = self._extents[node.path] = _extent(node)
+        self._interfaces += extent.interfaces
+        self._values += extent.values
+        self._text += extent.text
+        if self._interfaces > MAXIMUM_INTERFACES:
             message = f"the nodes up to here have more than {MAXIMUM_INTERFACES:,} interfaces"
-            mistakes.add(node.path, message, key=True)
-        elif values > MAXIMUM_VALUES:
+            self._mistakes.add(node.path, message, key=True)
+        elif self._values > MAXIMUM_VALUES:
             what = "addresses, routes, files and commands"
             message = f"the nodes up to here have more than {MAXIMUM_VALUES:,} {what}"
-            mistakes.add(node.path, message, key=True)
-        elif text > MAXIMUM_TEXT:
+            self._mistakes.add(node.path, message, key=True)
+        elif self._text > MAXIMUM_TEXT:
             message = f"the files of all nodes together are more than {MAXIMUM_TEXT >> 20} MiB"
-            mistakes.add(node.path, message, "put what is large into an image", key=True)
+            self._mistakes.add(node.path, message, "put what is large into an image", key=True)
         else:
-            continue
-        raise mistakes.error()
+            return
+        raise self._mistakes.error()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

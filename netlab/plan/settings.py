@@ -33,6 +33,7 @@ from netlab.plan.seeds import plan_cloud_init
 from netlab.plan.shares import plan_shares
 from netlab.topology.hardware import NO_DISK
 from netlab.topology.model import File, Node, Route, Settings, Topology
+from netlab.topology.names import find_within
 from netlab.topology.recipe import is_recipe
 from netlab.topology.scalars import HostAddress
 from netlab.topology.source import Mistakes, Path, quote
@@ -311,8 +312,9 @@ def _shares(
 def _files(
     files: Mapping[str, tuple[Path, File]], topology: Topology, mistakes: Mistakes
 ) -> tuple[FilePlan, ...]:
+    within = find_within(files)
     for path, (place, _) in files.items():
-        inside = next((other for other in files if other.startswith(f"{path}/")), None)
+        inside = within.get(path)
         if inside is not None:
             message = f"{quote(path)} is a file, and {quote(inside)} needs it to be a folder"
             mistakes.add(place, message, key=True)

@@ -22,7 +22,8 @@ from netlab.topology.source import WrongError, quote
 GENERATORS = ("ring", "line", "star", "mesh")
 """The keys that make links by a rule."""
 
-_SEPARATOR = re.compile(r"\s+--\s+")
+# From the beginning of the white space only: else a long run of it is gone through from each place.
+_SEPARATOR = re.compile(r"(?<!\s)\s+--\s+")
 
 
 class Model(BaseModel):
@@ -31,6 +32,21 @@ class Model(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nothing(cls, value: object) -> object:
+        """Take a key with nothing behind it as left out, where it has a default that says more."""
+        entries = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        if None not in entries.values():
+            return cast("object", value)
+        usual = {
+            key
+            for name, field in cls.model_fields.items()
+            if not field.is_required() and field.default is not None
+            for key in (name, field.alias)
+        }
+        return {key: each for key, each in entries.items() if each is not None or key not in usual}
 
 
 class Endpoint(Model):

@@ -170,7 +170,7 @@ def _with_files(topology: Topology, folder: FilePath) -> Topology:
             continue
         if name not in contents and name not in refused:
             try:
-                contents[name] = read_file(folder / name, min(MAXIMUM_FILE, room))
+                contents[name] = _read_named(folder / name, room)
                 room -= len(contents[name])
             except UnreadableError as error:
                 refused[name] = error
@@ -178,6 +178,16 @@ def _with_files(topology: Topology, folder: FilePath) -> Topology:
             error = refused[name]
             mistakes.add((*path, "from"), f"{quote(name)}: {error.message}", error.hint)
     return topology.with_files(contents).with_mistakes(mistakes.all())
+
+
+def _read_named(path: FilePath, room: int) -> bytes:
+    try:
+        return read_file(path, min(MAXIMUM_FILE, room))
+    except UnreadableError as error:
+        if room >= MAXIMUM_FILE or not error.message.startswith("is larger than"):
+            raise
+        message = f"is larger than {MAXIMUM_FILES >> 20} MiB with all before it"
+        raise UnreadableError(message, "put what is large into an image") from None
 
 
 def _with_recipes(topology: Topology, folder: FilePath) -> Topology:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from netlab.topology.source import WrongError, quote
@@ -111,6 +112,22 @@ def check_host_path(path: str) -> str:
     if not path or "\0" in path or path.endswith("/") or len(path.encode()) > 4095:
         raise WrongError(f"{quote(path)} cannot be the path of a file")
     return path
+
+
+def find_within(paths: Collection[str]) -> dict[str, str]:
+    """Return of all paths those that others are inside of, each with the first of these.
+
+    Args:
+        paths: Absolute, in their simplest form.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        above = path
+        # Upwards from each path: to compare every two takes minutes where there are thousands.
+        while above := above.rpartition("/")[0]:
+            if above in paths:
+                found.setdefault(above, path)
+    return found
 
 
 def check_source(source: str) -> str:

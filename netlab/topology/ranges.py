@@ -11,6 +11,9 @@ from netlab.topology.source import WrongError, quote
 MAXIMUM_NODES = 4096
 """Most nodes in a topology, and most names that one range may make."""
 
+_UNCOUNTED = 1 << 64
+"""So many names are too many to be told: each range in a pattern multiplies them."""
+
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _SPAN = re.compile(r"([0-9]{1,6})-([0-9]{1,6})")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -21,11 +24,14 @@ def count(pattern: str) -> int:
     """Return how many names a pattern stands for, without making them.
 
     Raises:
-        WrongError: A range is not well written.
+        WrongError: A range is not well written, or no number says how many names it makes.
     """
     number = 1
     for inside in _PART.findall(_checked(pattern)):
         number *= sum(map(_size, _spans(inside, pattern)))
+        if number > _UNCOUNTED:
+            hint = f"at most {MAXIMUM_NODES:,} are possible"
+            raise WrongError(f"{quote(pattern)} makes more names than can be counted", hint)
     return number
 
 

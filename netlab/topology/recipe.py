@@ -15,7 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr
 from netlab.topology.contents import Content
 from netlab.topology.forms import Entries, Several, also_text
 from netlab.topology.links import Model
-from netlab.topology.names import check_image_name
+from netlab.topology.names import check_image_name, find_within
 from netlab.topology.scalars import GuestPath, Memory, Mode, Name, Text, choice
 from netlab.topology.source import Mistakes, Path, WrongError, quote
 from netlab.topology.trees import Tree
@@ -152,6 +152,7 @@ def check_base(recipe: Recipe, mistakes: Mistakes) -> None:
 
 def check_files(recipe: Recipe, mistakes: Mistakes) -> None:
     """Find files of a recipe that are in each other's way, or in the base's."""
+    within = find_within(recipe.files)
     for path, file in recipe.files.items():
         place = ("files", path)
         tree = recipe.trees.get(file.source or "")
@@ -159,7 +160,7 @@ def check_files(recipe: Recipe, mistakes: Mistakes) -> None:
         if folder and file.mode is not None:
             message = "what is in a folder has the permissions that it has there"
             mistakes.add((*place, "mode"), message, "leave mode out")
-        inside = next((one for one in recipe.files if one.startswith(f"{path}/")), None)
+        inside = within.get(path)
         if inside is not None and not folder:
             message = f"{quote(path)} is a file, and {quote(inside)} needs it to be a folder"
             mistakes.add(place, message, key=True)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -225,3 +226,19 @@ def test_a_reader_that_leaves_is_no_error_to_speak_of(netlab: Shell, lab: FakeLa
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("words", ["plan missing.yaml", "nonsense"])
+def test_an_error_that_cannot_be_told_still_gives_its_exit_code(netlab: Shell, words: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [NETLAB, *words.split()],
+            cwd=netlab.folder, env=netlab.environment(), stderr=full, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2
+
+
+def test_what_an_encoding_lacks_is_spelled_out(netlab: Shell) -> None:
+    done = netlab("schema", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(netlab("schema").stdout)

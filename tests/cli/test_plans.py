@@ -47,6 +47,14 @@ def test_a_display_is_seen_in_the_command_line(netlab: Shell) -> None:
     assert "-device VGA," in commands
 
 
+def test_a_command_line_cannot_steer_the_terminal(netlab: Shell) -> None:
+    text = 'name: s\nnodes: {a: {id: 1, qemu_args: ["\\e[31mred"]}}\n'
+    (netlab.folder / "s.netlab.yaml").write_text(text)
+    done = netlab("plan", "--commands")
+    assert r"'\x1b[31mred'" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_a_plan_says_which_source_a_path_has_and_what_follows_from_a_share(netlab: Shell) -> None:
     text = "name: s\nnodes: {a: {id: 1, image: debian, shares: [x:/srv/x, y:/usr/share/y]}}\n"
     (netlab.folder / "s.netlab.yaml").write_text(text)

@@ -50,3 +50,8 @@ def test_variables_are_parsed_and_the_last_one_wins() -> None:
 def test_a_variable_without_a_name_or_a_value_is_refused(setting: str) -> None:
     with pytest.raises(UsageError, match="expected NAME=VALUE"):
         parse_variables([setting])
+
+
+def test_a_variable_that_is_no_text_is_refused() -> None:
+    with pytest.raises(UsageError, match="not text in UTF-8"):
+        parse_variables(["a=\udcff"])

@@ -295,3 +295,38 @@ def test_a_labs_name_is_read_although_the_rest_is_wrong(tmp_path: Path) -> None:
     path.write_text("name: Not A Name\n")
     with pytest.raises(TopologyError, match=r"a\.yaml:1:7: name: "):
         read_name(path)
+
+
+def test_nothing_behind_a_key_is_the_same_as_leaving_it_out() -> None:
+    interface = "{vlan: 1, assign_ip: , addresses: , mtu: , mac: }"
+    disk = "{size: 1 GiB, bus: , serial: , discard: , read_only: , persist: , file: }"
+    share = "{source: x, target: /srv/x, writable: , shadow: , driver: , tag: }"
+    end = "{node: b, interface: , addresses: , mtu: , mac: }"
+    given = f"""
+        name: a
+        nodes:
+          a:
+            id: 1
+            groups:
+            interfaces: {{x: {interface}}}
+            disks: [{disk}]
+            shares: [{share}]
+            files: {{/etc/a: {{text: x, mode: }}}}
+            smbios: {{serial: x, oem_strings: }}
+          b: {{id: 2}}
+        links: [{{endpoints: [a, {end}], addresses: , mtu: }}]
+    """
+    left_out = """
+        name: a
+        nodes:
+          a:
+            id: 1
+            interfaces: {x: {vlan: 1}}
+            disks: [{size: 1 GiB}]
+            shares: [{source: x, target: /srv/x}]
+            files: {/etc/a: x}
+            smbios: {serial: x}
+          b: {id: 2}
+        links: [{endpoints: [a, b]}]
+    """
+    assert resolve(loads(given)) == resolve(loads(left_out))

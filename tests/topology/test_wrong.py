@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from netlab.errors import TopologyError, UsageError
+from netlab.plan.checklist import resolve_checks
 from netlab.plan.resolve import resolve
-from netlab.topology.load import examine, loads
+from netlab.topology.load import examine, load, loads
 
 WRONG = sorted((Path(__file__).parent / "wrong").glob("*.yaml"))
 
@@ -167,3 +168,56 @@ def test_names_in_messages_are_shortened_and_cannot_hold_control_characters() ->
     assert "\x1b" not in message
     assert "\u202e" not in message
     assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "nodes:\n  ? X\n  : {id: 1}",
+        "nodes: {r1: }\nlinks: [{endpoints: [r1, X]}]",
+        "nodes: {r1: }\nchecks: [{reachable: [r1, X]}]",
+    ],
+)
+def test_a_range_whose_names_nobody_can_count_is_a_mistake(where: str) -> None:
+    text = where.replace("X", f"'r{'[1-999999]' * 800}'")
+    with pytest.raises(TopologyError, match="makes more names than can be counted"):
+        resolve(loads(f"name: a\n{text}\n"))
+
+
+def test_long_white_space_in_a_link_is_no_work() -> None:
+    started = time.perf_counter()
+    with pytest.raises(TopologyError, match="is not a link of two ends"):
+        loads(f"name: a\nnodes: {{r1: }}\nlinks: ['r1{' ' * 200_000}r2']\n")
+    assert time.perf_counter() - started < 2
+
+
+def test_thousands_of_files_and_checks_are_looked_at_in_bearable_time() -> None:
+    files = "\n".join(f"      /srv/{number}: x" for number in range(20_000))
+    checks = "  - converged:\n" * 10_000
+    started = time.perf_counter()
+    topology = loads(f"name: a\nnodes:\n  r1:\n    files:\n{files}\n  r2:\nchecks:\n{checks}")
+    assert len(resolve(topology).nodes[0].files) == 20_000
+    names = [check.name for check in resolve_checks(topology, ["r1", "r2"])]
+    assert names[-1] == "the network converges (10000)"
+    assert time.perf_counter() - started < 10
+
+
+def test_a_file_for_which_the_others_leave_no_room_is_told_the_whole_limit(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(9)]
+    for name in names:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(8 * 1024 * 1024)
+    path = tmp_path / "a.yaml"
+    files = ", ".join(f"/{name}: {{from: {name}}}" for name in names)
+    path.write_text(f"name: a\nnodes:\n  r1: {{files: {{{files}}}}}\n")
+    with pytest.raises(TopologyError, match='"f8": is larger than 64 MiB with all before it'):
+        load(path)
+
+
+def test_a_group_of_many_files_for_many_nodes_is_refused_before_they_are_made() -> None:
+    files = "".join(f"      /f{number}: x\n" for number in range(3000))
+    nodes = "".join(f"  a{number}: {{groups: g}}\n" for number in range(2000))
+    started = time.perf_counter()
+    with pytest.raises(TopologyError, match=r"nodes\.a87: the nodes up to here have more than"):
+        resolve(loads(f"name: a\ngroups:\n  g:\n    files:\n{files}nodes:\n{nodes}"))
+    assert time.perf_counter() - started < 10
