@@ -34,6 +34,7 @@ from netlab.lab.lab import Options, open_lab, wait_ready_within
 from netlab.lab.records import to_record
 from netlab.lab.service import Service
 from netlab.plan.codec import from_json
+from netlab.sandbox.system import raise_descriptor_limit
 from netlab.scopes import open_background, open_tasks
 
 
@@ -150,6 +151,8 @@ def main() -> None:
     # Inherited on purpose, and not to be inherited further.
     for number in (int(starter), int(lock), int(control)):
         os.set_inheritable(number, False)  # noqa: FBT003
+    # A node takes six descriptors and more, and the usual soft limit is 1,024.
+    raise_descriptor_limit()
     folders = lab_folders(name)
     asked = json.loads(request)
     timeout = asked.pop("timeout")

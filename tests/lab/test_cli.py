@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -28,6 +29,9 @@ def test_a_lab_lives_from_up_to_down(home: Home, pair: Path) -> None:
         if json.loads(line)["node"] == "a"
     ]
     assert states == ["booting", "configuring", "ready"]
+    # As many descriptors as it may have: a node takes several.
+    limits = resource.prlimit(status["pid"], resource.RLIMIT_NOFILE)
+    assert limits[0] == limits[1]
     home.run("down", "-y")
     assert home.lab_folders() == []
     assert home.processes() == set()
