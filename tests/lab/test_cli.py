@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ from tests.lab.conftest import TOPOLOGIES, Home, wait_gone
 pytestmark = pytest.mark.machines
 
 
+@pytest.fixture
+def _usual_limit() -> Iterator[None]:
+    """Let programs begin with as few descriptors as a login session does (systemd's default)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_usual_limit")
 def test_a_lab_lives_from_up_to_down(home: Home, pair: Path) -> None:
     up = home.run("up", str(pair))
     assert "a" in up.stderr
