@@ -6,6 +6,7 @@ bytes, because extents are 512 + n * 4096 bytes long; so the bytes are the same 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import select
@@ -31,6 +32,9 @@ _PARTS = 1024
 _WRITEBACK = 32 << 20
 """Bytes after which the kernel is asked to begin bringing them to the disk: it does so while we
 read on, and the sync at the end finds little left."""
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems say that have no hard links, such as vfat and some of FUSE (link(2))."""
 
 Part = bytes | memoryview
 
@@ -190,7 +194,7 @@ def _is_file(target: str) -> bool:
         found = Path(target)
         if found.is_fifo() or found.is_char_device():
             return False
-    raise UsageError(f"{target}: it is there already", hint="an archive is never overwritten")
+    raise _taken(target)
 
 
 @asynccontextmanager
@@ -207,11 +211,32 @@ async def _open_file(target: str) -> AsyncGenerator[int]:
             with explain(target):
                 os.close(descriptor)
         with explain(target):
-            temporary.rename(final)
+            _give_name(temporary, final)
             _sync_folder(final.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _give_name(temporary: Path, final: Path) -> None:
+    """Let a file be called as it should, and nothing else that is called so be lost.
+
+    A link, unlike a rename, refuses a name that somebody has taken meanwhile (link(2)).
+    """
+    try:
+        final.hardlink_to(temporary)
+    except FileExistsError:
+        raise _taken(str(final)) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        temporary.rename(final)
+    else:
+        temporary.unlink()
+
+
+def _taken(target: str) -> UsageError:
+    return UsageError(f"{target}: it is there already", hint="an archive is never overwritten")
 
 
 @asynccontextmanager

@@ -293,6 +293,30 @@ async def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None
     assert names_in(tmp_path) == ["a.vma", "link.vma"]
 
 
+async def test_a_file_that_comes_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a.vma"
+
+    def come(_done: int, _total: int) -> None:
+        path.write_text("mine")
+
+    with pytest.raises(UsageError, match=r"a\.vma: it is there already"):
+        await create_archive(path, contents(MemoryDisk(CONTENT)), progress=come)
+    assert path.read_text() == "mine"
+    assert names_in(tmp_path) == ["a.vma"]
+
+
+async def test_a_file_system_without_links_takes_archives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    await create_archive(tmp_path / "a.vma", contents(MemoryDisk(CONTENT)))
+    assert names_in(tmp_path) == ["a.vma"]
+    assert await verify_archive(tmp_path / "a.vma") == ()
+
+
 async def test_an_archive_without_a_name_is_refused() -> None:
     with pytest.raises(UsageError, match="an archive needs a name"):
         await create_archive("", contents(MemoryDisk(CONTENT)))
