@@ -21,6 +21,11 @@ NAMES = [*(f"r{n}" for n in range(1, 13)), "fw", "web-1", "web-2"]
         (["web-?"], "web-1 web-2"),
         (["w*-[2-9]"], "web-2"),
         (["r[13]"], "r1 r3"),
+        (["r[1-3,7,11-99]"], "r1 r2 r3 r7 r11 r12"),
+        (["web-[2,1]"], "web-1 web-2"),
+        (["[fw,web]"], "fw"),
+        (["[!r]*"], "fw web-1 web-2"),
+        (["[vw]eb-[1-9]"], "web-1 web-2"),
         (["*"], " ".join(NAMES)),
     ],
 )
@@ -28,7 +33,10 @@ def test_patterns_choose_nodes_in_the_order_of_the_file(patterns: list[str], exp
     assert list(select_names(patterns, NAMES)) == expected.split()
 
 
-@pytest.mark.parametrize("pattern", ["r13", "r[20-30]", "", "r", "R1", "r[3-2]", "r[1-", "r1,,r2"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["r13", "r[20-30]", "", "r", "R1", "r[3-2]", "r[1-", "r1,,r2", "r[!]", "r[z-a]", "r[1,]"],
+)
 def test_a_pattern_that_means_no_node_is_an_error(pattern: str) -> None:
     with pytest.raises(UnknownNameError, match="no node is called"):
         select_names([pattern], NAMES)
