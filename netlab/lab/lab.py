@@ -11,7 +11,13 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import MissingFeatureError, NetlabError, NotReadyError, explain_storage
+from netlab.errors import (
+    MachineDiedError,
+    MissingFeatureError,
+    NetlabError,
+    NotReadyError,
+    explain_storage,
+)
 from netlab.image.known import bring_files, find_paths
 from netlab.image.progress import Progress
 from netlab.image.store import Store, open_store
@@ -82,14 +88,19 @@ class Lab:
                 tasks.start_soon(node.wait_ready)
 
     async def set_link(self, segment: SegmentPlan, *, up: bool) -> None:
-        """Pull a segment's cables, or put them back: guests see their carrier change."""
+        """Pull a segment's cables, or put them back: guests see their carrier change.
+
+        A guest that starts later finds it so, too; a machine that dies meanwhile is no reason to
+        leave the others as they were.
+        """
         taps = {port.tap for port in segment.ports}
         for port in segment.ports:
             await self.sandbox.set_port(port.tap, up=up)
         for node in self.nodes.values():
             for interface in node.plan.interfaces:
-                if interface.tap in taps and node.pid is not None:
-                    await node.machine.set_link(interface.name, up=up)
+                if interface.tap in taps:
+                    with suppress(MachineDiedError):
+                        await node.set_link(interface.name, up=up)
         self.events.record("link", f"{segment.name} is {'up' if up else 'down'}")
 
     async def counters(self) -> Mapping[str, Counters]:

@@ -21,15 +21,14 @@ from netlab.errors import (
     explain_storage,
 )
 from netlab.lab.access import State
+from netlab.lab.becoming import become
 from netlab.lab.events import EventLog
 from netlab.lab.slots import hold_slot
 from netlab.machine.agent import Agent, GuestFile, Result
+from netlab.machine.argv import nic_index
 from netlab.machine.boot import Boot
-from netlab.machine.cloudinit import wait_cloud_init
 from netlab.machine.disk import has_files, open_files
-from netlab.machine.identity import apply_identity
 from netlab.machine.machine import SHUTDOWN_GRACE, Machine, open_machine
-from netlab.machine.mounts import mount_shares
 from netlab.machine.output import Output, execute_telling
 from netlab.machine.streams import Ports, PortStream, Terminal, open_program
 from netlab.plan.model import HostPlan, NodePlan
@@ -81,6 +80,8 @@ class Node:
         # How it ends when it was told to end; otherwise a QEMU that dies is a failure.
         self._end = ""
         self._ports = Ports()
+        # Cables that are out stay out, however often it is started meanwhile.
+        self._unplugged: frozenset[str] = frozenset()
         # How often the machine had been reset when its guest became this node.
         self._life = 0
 
@@ -212,8 +213,15 @@ class Node:
         await self.machine.resume()
 
     async def set_link(self, interface: str, *, up: bool) -> None:
-        """Plug or pull an interface's cable, as the guest sees it."""
-        await self.machine.set_link(interface, up=up)
+        """Plug or pull an interface's cable, as the guest sees it, now or when there is one.
+
+        Raises:
+            UnknownNameError: It has no such interface.
+        """
+        nic_index(self.plan, interface)
+        self._unplugged = self._unplugged - {interface} if up else self._unplugged | {interface}
+        if self._machine is not None:
+            await self._machine.set_link(interface, up=up)
 
     async def wait_console_text(self, pattern: str, *, since: int) -> tuple[str, int]:
         """Wait until the console prints what matches; return it and the position behind.
@@ -333,9 +341,10 @@ class Node:
             ) as machine:
                 self._machine, self._life = machine, 0
                 self._enter("booting", f"QEMU runs as process {machine.pid}")
+                await self._unplug(machine)
                 while machine.exit is None:
                     life = machine.resets
-                    await self._become(machine, shared.hosts)
+                    await become(machine, self.plan, shared.hosts, self._configure)
                     if machine.resets == life:
                         self._life = life
                         self._enter("ready", "ready")
@@ -348,21 +357,11 @@ class Node:
                         self.plan.name, machine.argv, status, machine.output_tail()
                     )
 
-    async def _become(self, machine: Machine, hosts: tuple[HostPlan, ...]) -> None:
-        life = machine.resets
-        try:
-            await machine.wait_ready()
-            if self.plan.cloud_init.enabled and self.plan.agent:
-                self._enter("configuring", "cloud-init is at work")
-                await wait_cloud_init(machine.agent, self.plan.name)
-            if self.plan.configure:
-                self._enter("configuring", "the agent answers")
-                await mount_shares(machine.agent, self.plan.name, machine.shares)
-                await apply_identity(machine.agent, self.plan, hosts)
-        except AgentError:
-            # A guest that reboots while it is configured is not broken: it is configured again.
-            if machine.resets == life:
-                raise
+    async def _unplug(self, machine: Machine) -> None:
+        for interface in sorted(self._unplugged):
+            # One that is put back meanwhile stays so.
+            if interface in self._unplugged:
+                await machine.set_link(interface, up=False)
 
     async def _wait_end_of_life(self, machine: Machine, life: int) -> None:
         """Wait until its guest boots again, or QEMU ends."""
@@ -387,6 +386,9 @@ class Node:
         self._end = how
         yield machine
         await stopped.wait()
+
+    def _configure(self, why: str) -> None:
+        self._enter("configuring", why)
 
     def _fail(self, error: NetlabError) -> None:
         self.error = error

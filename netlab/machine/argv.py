@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from netlab.errors import InputError
+from netlab.errors import InputError, UnknownNameError
 from netlab.machine.boot import Boot
 from netlab.machine.devices import device_options, share_options, tpm_options
 from netlab.machine.drives import disk_options, escape, firmware_options
@@ -109,6 +109,18 @@ def channels(node: NodePlan) -> Channels:
 def nic_id(index: int) -> str:
     """Return QEMU's name of the NIC of a node's interface with that index."""
     return f"nic{index}"
+
+
+def nic_index(node: NodePlan, interface: str) -> int:
+    """Return which of a node's interfaces is called so.
+
+    Raises:
+        UnknownNameError: None is.
+    """
+    names = [candidate.name for candidate in node.interfaces]
+    if interface not in names:
+        raise UnknownNameError(f"{node.name} has no interface {interface!r}")
+    return names.index(interface)
 
 
 def argv(

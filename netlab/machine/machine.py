@@ -27,10 +27,9 @@ from netlab.errors import (
     LaunchError,
     MachineDiedError,
     MachineError,
-    UnknownNameError,
 )
 from netlab.machine.agent import open_agent
-from netlab.machine.argv import Channels, argv, channels, nic_id
+from netlab.machine.argv import Channels, argv, channels, nic_id, nic_index
 from netlab.machine.boot import Boot, Share
 from netlab.machine.companion import Companion, Surroundings
 from netlab.machine.console import open_console
@@ -210,10 +209,8 @@ class Machine:
             QMPError: QEMU refuses.
             MachineDiedError: QEMU has ended.
         """
-        names = [candidate.name for candidate in self.node.interfaces]
-        if interface not in names:
-            raise UnknownNameError(f"{self.node.name} has no interface {interface!r}")
-        await self.qmp.execute("set_link", name=nic_id(names.index(interface)), up=up)
+        index = nic_index(self.node, interface)
+        await self.qmp.execute("set_link", name=nic_id(index), up=up)
         self.unplugged = self.unplugged - {interface} if up else self.unplugged | {interface}
 
     async def cut_power(self) -> int:

@@ -84,8 +84,6 @@ async def check_off(a: NodeDriver) -> None:
         "pause": a.pause,
         "resume": a.resume,
         "paused": lambda: a.paused().__aenter__(),
-        "block": a.block,
-        "unblock": a.unblock,
         "qmp": lambda: a.qmp("query-status"),
         "reboot": a.reboot,
         "open_stream": lambda: a.open_stream("cat").__aenter__(),
@@ -98,6 +96,8 @@ async def check_off(a: NodeDriver) -> None:
     await check_refused(calls, NotReadyError, "a is stopped: powered off")
     # Its tap stays, and counts on.
     assert (await a.interface("eth1").host()).rx_packets > 0
+    # A cable can be pulled of what is off.
+    await a.interface("eth1").pull()
 
 
 async def check_late(a: NodeDriver) -> None:
@@ -107,6 +107,23 @@ async def check_late(a: NodeDriver) -> None:
     with pytest.raises(WaitError, match="a did not boot again within 0"):
         await a.reboot(timeout=0.01)
     await a.wait_until_succeeds("test -e /proc/1")
+
+
+async def check_cables(lab: LabDriver) -> None:
+    """Cables that are out are out for a machine that is started meanwhile, and in once more."""
+    a = lab["a"]
+    assert not (await a.interface("eth1").guest()).carrier
+    await a.interface("eth1").plug()
+    async with lab.link("a", "b").down():
+        await a.shutdown()
+        await a.start()
+        await a.wait_ready()
+        assert not (await a.interface("eth1").guest()).carrier
+    await a.wait_until_succeeds("ping -c1 -W1 b")
+    await a.shutdown()
+    await a.start()
+    await a.wait_ready()
+    assert (await a.interface("eth1").guest()).carrier
 
 
 async def test_a_verb_that_cannot_be_done_says_why() -> None:
@@ -119,3 +136,4 @@ async def test_a_verb_that_cannot_be_done_says_why() -> None:
             lab.capture("a", "c")
         await check_off(a)
         await check_late(a)
+        await check_cables(lab)
