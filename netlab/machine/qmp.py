@@ -12,6 +12,7 @@ Commands run concurrently and are told apart by their ids. Facts: docs/interop/q
 
 from __future__ import annotations
 
+import os
 import socket
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -106,6 +107,7 @@ class Events:
 class _Message:
     """A command on its way, with a descriptor that goes along, or None."""
 
+    identifier: int
     data: bytes
     descriptor: int | None
 
@@ -156,6 +158,8 @@ class QMP:
     async def give_descriptor(self, name: str, descriptor: int) -> None:
         """Give QEMU a copy of one of our descriptors, under a name for a later command.
 
+        Cancelled before it is on its way, it is not sent: the number may be another file's by then.
+
         Args:
             name: What ``fd`` of that command says (``getfd`` of QMP).
             descriptor: Stays ours.
@@ -173,7 +177,7 @@ class QMP:
         try:
             if self._end is None:
                 data = encode({**message, "id": identifier})
-                await self._outbox.send(_Message(data, descriptor))
+                await self._outbox.send(_Message(identifier, data, descriptor))
                 await call.done.wait()
         finally:
             del self._calls[identifier]
@@ -226,16 +230,27 @@ class QMP:
                 await self._send(message)
 
     async def _send(self, message: _Message) -> None:
+        if message.descriptor is not None and message.identifier not in self._calls:
+            return
         if self._transcript is not None:
             self._transcript.record(SENT, message.data)
         if message.descriptor is not None and isinstance(self._stream, trio.SocketStream):
-            # It travels with the first byte (unix(7)); the stream sends the rest.
-            rights = array("i", [message.descriptor])
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-            sent = await self._stream.socket.sendmsg([message.data], ancillary)
-            await self._stream.send_all(message.data[sent:])
+            # A copy: whoever is cancelled while we wait for room closes theirs.
+            copy = os.dup(message.descriptor)
+            try:
+                await self._send_with(self._stream, message.data, copy)
+            finally:
+                os.close(copy)
         else:
             await self._stream.send_all(message.data)
+
+    @staticmethod
+    async def _send_with(stream: trio.SocketStream, data: bytes, descriptor: int) -> None:
+        # It travels with the first byte (unix(7)); the stream sends the rest.
+        rights = array("i", [descriptor])
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+        sent = await stream.socket.sendmsg([data], ancillary)
+        await stream.send_all(data[sent:])
 
     async def _receive(self) -> dict[str, object] | None:
         line = b""

@@ -243,3 +243,22 @@ async def test_an_error_in_a_block_with_background_tasks_leaves_as_itself() -> N
 
     with pytest.raises(KeyError):
         await fail()
+
+
+async def test_a_descriptor_that_was_given_up_before_its_turn_is_not_sent() -> None:
+    ours, theirs = trio.socket.socketpair()
+    stream = trio.SocketStream(ours)
+    qmp, peer = QMP(stream, take_as_is), Peer(trio.SocketStream(theirs))
+    async with stream, peer.stream, trio.open_nursery() as nursery:
+        with trio.CancelScope() as given_up:
+            nursery.start_soon(_cancel_when_blocked, given_up)
+            await qmp.give_descriptor("gone", 1)
+        nursery.start_soon(qmp.run_writer)
+        nursery.start_soon(qmp.give_descriptor, "kept", ours.fileno())
+        assert (await peer.receive())["arguments"] == {"fdname": "kept"}
+        nursery.cancel_scope.cancel()
+
+
+async def _cancel_when_blocked(scope: trio.CancelScope) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    scope.cancel()
