@@ -33,6 +33,7 @@ from netlab.lab.folders import LabFolders, lab_folders
 from netlab.lab.lab import Options, open_lab, wait_ready_within
 from netlab.lab.records import to_record
 from netlab.lab.service import Service
+from netlab.lab.serving import use_own_server
 from netlab.plan.codec import from_json
 from netlab.sandbox.system import raise_descriptor_limit
 from netlab.scopes import open_background, open_tasks
@@ -135,6 +136,7 @@ async def _open_control(service: Service, control: int) -> AsyncGenerator[None]:
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
     application = make_application(service)
+    use_own_server()
     async with open_tasks() as tasks:
         await tasks.start(partial(serve, application, config))  # pyright: ignore[reportArgumentType]
         yield
