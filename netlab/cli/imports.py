@@ -12,7 +12,7 @@ from netlab.cli.candidates import complete_files
 from netlab.cli.frame import add_verb, make_app
 from netlab.cli.labs import check_name
 from netlab.cli.options import Format, FormatOption
-from netlab.errors import StorageError, UsageError
+from netlab.errors import UsageError, explain_storage
 
 app = make_app()
 
@@ -75,10 +75,8 @@ def import_(
 
 
 def _check_target(path: Path) -> None:
-    try:
+    with explain_storage(path):
         there, folder = os.path.lexists(path), path.parent.is_dir()
-    except OSError as error:
-        raise StorageError(str(path), error.errno or 0, error.strerror or str(error)) from error
     if there:
         raise UsageError(f"{path} is there already", hint="a topology is never overwritten")
     if not folder:

@@ -89,13 +89,14 @@ def _start_process(folders: LabFolders, start: Start, inherited: tuple[int, int]
     with explain_storage(folders.state):
         folders.clear_state()
         folders.plan.write_text(to_json(start.plan), encoding="utf-8")
-        with folders.log.open("ab") as log, _listen(folders) as control:
+        log = os.open(folders.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(log, "ab"), _listen(folders) as control:
             descriptors = (*inherited, control.fileno())
             words = (start.plan.lab, *map(str, descriptors), json.dumps(request))
             return start_detached(
                 (sys.executable, "-m", "netlab.lab.main", *words),
                 pass_fds=descriptors,
-                output=log.fileno(),
+                output=log,
             )
 
 
