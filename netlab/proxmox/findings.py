@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from netlab.errors import Mistake
 from netlab.proxmox.configuration import Entry
+from netlab.proxmox.formats import spell_boolean
+from netlab.proxmox.schema import find_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,26 @@ class Findings:
     def lose(self, entry: Entry, where: str, message: str, hint: str = "") -> None:
         """Note what a topology cannot say; likewise."""
         self.left_out.append(self._mistake(entry, where, message, hint))
+
+    def read_word(self, entry: Entry, name: str, value: str, default: str) -> str:
+        """Return one of the words that Proxmox has for something, and note what is none of them.
+
+        Args:
+            entry: The setting.
+            name: The property in its value, or empty.
+            value: What is there.
+            default: What it is taken as when it is none of them.
+        """
+        known = find_format(entry.key, name)
+        wrong = known.mistakes(value) if known is not None else []
+        for _, _, hint in wrong:
+            message = f"{value[:80]!r} is none of Proxmox's: it is taken as {default}"
+            self.lose(entry, name, message, hint)
+        return default if wrong else value
+
+    def read_boolean(self, entry: Entry, name: str, value: str) -> bool:
+        """Return a property that is true or false; what is neither is false, and noted."""
+        return self.read_word(entry, name, spell_boolean(value), "0") == "1"
 
     def _mistake(self, entry: Entry, where: str, message: str, hint: str) -> Mistake:
         path = f"{entry.key}.{where}" if where else entry.key

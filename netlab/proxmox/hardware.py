@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from netlab.proxmox.configuration import Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.export import EFI_SIZES, EfiType
 from netlab.proxmox.findings import Findings
-from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.identity import read_identity
 from netlab.proxmox.volumes import read_disks
 from netlab.topology.document import Value
@@ -22,6 +21,9 @@ ARCHITECTURE = "x86_64"
 
 TELLS = ("bios", "machine")
 """Settings that the keys of :func:`read_hardware` tell, beside identity, drives and their order."""
+
+_VARIABLES = {"efitype", "file", "format", "pre-enrolled-keys", "size"}
+"""Properties of a firmware's variables that are told here, or that no guest sees."""
 
 _MACHINE = re.compile(r"(?:pc-)?(q35)(?:-.*)?|(pc)(?:-.*)?")
 
@@ -95,7 +97,8 @@ def _machine(configuration: Configuration, findings: Findings) -> str:
 def _firmware(
     configuration: Configuration, sizes: Mapping[str, int], folder: str, findings: Findings
 ) -> Value:
-    if configuration.get("bios") != "ovmf":
+    bios = find_entry(configuration, "bios", "seabios")
+    if findings.read_word(bios, "", bios.value, "seabios") != "ovmf":
         return "bios"
     wanted = variables_size(configuration)
     if wanted is None:
@@ -115,11 +118,15 @@ def _is_secure(entry: Entry, configuration: Configuration, findings: Findings) -
 
     Its code is of the 4m build, and needs memory that only firmware can write to: q35's.
     """
-    values = dict(parse_properties(entry.value))
-    if spell_boolean(values.get("pre-enrolled-keys", "")) != "1":
+    values = dict(parse_properties(entry.value, "file"))
+    for name in values.keys() - _VARIABLES:
+        findings.lose(entry, name, f"{values[name][:80]!r} is left out")
+    kind = findings.read_word(entry, "efitype", values.get("efitype", "2m"), "2m")
+    keys = values.get("pre-enrolled-keys", "0")
+    if not findings.read_boolean(entry, "pre-enrolled-keys", keys):
         return False
     machine = _MACHINE.fullmatch(configuration.get("machine") or "pc")
-    if values.get("efitype") == "4m" and machine is not None and machine[1]:
+    if kind == "4m" and machine is not None and machine[1]:
         return True
     message = "there is Secure Boot in a lab for q35 with efitype=4m alone"
     findings.lose(entry, "pre-enrolled-keys", message)

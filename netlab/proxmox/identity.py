@@ -16,6 +16,9 @@ from netlab.topology.document import Value
 TELLS = ("agent", "cpu", "smbios1", "vmgenid")
 """Settings that the keys of :func:`read_identity` tell."""
 
+_USUAL_AGENT = {"freeze-fs-on-backup": "1", "fstrim_cloned_disks": "0"}
+"""What is no different from leaving it out (PVE/QemuServer/Agent.pm)."""
+
 _STRINGS = ("manufacturer", "product", "version", "serial", "sku", "family")
 _TEXT = re.compile(rf"[ -~]{{1,{MAXIMUM_SMBIOS}}}")
 
@@ -33,12 +36,14 @@ def read_identity(configuration: Configuration, findings: Findings) -> dict[str,
         findings: Gets what cannot be said.
     """
     rng = configuration.get("rng0") is not None
+    generation = find_entry(configuration, "vmgenid", "0")
+    # Another than it had, as after every restore: it is a copy, and may notice.
+    renewed = findings.read_word(generation, "", generation.value, "1") != "0"
     return {
         **_agent(configuration, findings),
         **_cpu(configuration, findings),
         **_smbios(configuration, findings),
-        # Another than it had, as after every restore: it is a copy, and may notice.
-        **({"vmgenid": "true"} if configuration.get("vmgenid") not in {None, "0"} else {}),
+        **({"vmgenid": "true"} if renewed else {}),
         **({} if rng else {"rng": "false"}),
     }
 
@@ -46,10 +51,14 @@ def read_identity(configuration: Configuration, findings: Findings) -> dict[str,
 def _agent(configuration: Configuration, findings: Findings) -> dict[str, Value]:
     entry = find_entry(configuration, "agent", "0")
     values = dict(parse_properties(entry.value, "enabled"))
-    isa = values.get("type") == "isa"
+    enabled = findings.read_boolean(entry, "enabled", values.pop("enabled", "0"))
+    isa = findings.read_word(entry, "type", values.pop("type", "virtio"), "virtio") == "isa"
     if isa:
         findings.lose(entry, "type", "an agent on an ISA port is not reached in a lab")
-    enabled = spell_boolean(values.get("enabled", "")) == "1" and not isa
+    for name, value in values.items():
+        if _USUAL_AGENT.get(name) != spell_boolean(value):
+            findings.lose(entry, name, f"{value[:80]!r} is left out")
+    enabled = enabled and not isa
     return {"agent": "true" if enabled else "false", "configure": "false"}
 
 
@@ -76,7 +85,7 @@ def _cpu(configuration: Configuration, findings: Findings) -> dict[str, Value]:
 def _smbios(configuration: Configuration, findings: Findings) -> dict[str, Value]:
     entry = find_entry(configuration, "smbios1", "base64=0")
     properties = dict(parse_properties(entry.value))
-    encoded = spell_boolean(properties.pop("base64", "")) == "1"
+    encoded = findings.read_boolean(entry, "base64", properties.pop("base64", "0"))
     keys: dict[str, Value] = {}
     strings: dict[str, Value] = {}
     for name, value in properties.items():

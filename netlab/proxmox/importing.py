@@ -21,7 +21,7 @@ from netlab.proxmox.findings import Findings
 from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
-from netlab.proxmox.schema import find_rule, is_drive
+from netlab.proxmox.schema import SCREENS, find_rule, is_drive
 from netlab.proxmox.volumes import ORDER_TELLS, find_disks, find_lost
 from netlab.topology.document import Value
 from netlab.topology.names import check_lab_name, check_node_name
@@ -345,7 +345,7 @@ def _display(configuration: Configuration, left_out: list[Mistake]) -> str:
         left_out.append(Mistake(configuration.file, entry.line, 1, f"vga.{name}", message))
     if screen in {"std", "virtio"}:
         return screen
-    if screen == "none" or screen.startswith("serial"):
+    if screen == "none" or (screen.startswith("serial") and screen in SCREENS):
         return "none"
     message = f"{screen!r} becomes std"
     left_out.append(Mistake(configuration.file, entry.line, 1, "vga", message))

@@ -276,6 +276,21 @@ def find_rule(key: str) -> Rule | None:
     return numbered if int(found[2]) < numbered.count else None
 
 
+def find_format(key: str, name: str = "") -> Format | None:
+    """Return what a setting may be, or a property of it; None if nothing is known of that.
+
+    Args:
+        key: The setting, such as ``bios`` or ``scsi0``.
+        name: The property, such as ``discard``, or empty for a setting without properties.
+    """
+    rule = find_rule(key)
+    if rule is None:
+        return None
+    if isinstance(rule.value, Properties):
+        return rule.value.fields.get(name)
+    return None if name else rule.value
+
+
 def is_drive(key: str) -> bool:
     """Say whether a setting is a drive: a disk, the firmware's variables or a TPM's state."""
     return key in {"efidisk0", "tpmstate0"} or (

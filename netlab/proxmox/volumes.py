@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.model import Bus
-from netlab.proxmox.configuration import Configuration, Entry, parse_properties
+from netlab.proxmox.configuration import Configuration, Entry, find_entry, parse_properties
 from netlab.proxmox.findings import Findings
 from netlab.proxmox.formats import spell_boolean
-from netlab.proxmox.schema import is_drive
+from netlab.proxmox.schema import RULES, is_drive
 from netlab.topology.document import Value
 from netlab.topology.write import Reference
 
@@ -30,6 +30,9 @@ _UNSEEN = {
     "ro", "serial", "size",
 }  # fmt: skip
 """Properties of a drive that its disk has in a lab too, or that no guest sees."""
+
+_READ = {"discard": "ignore", "media": "disk", "ro": "0"}
+"""Properties of a drive that say what its disk is, with what they are by default."""
 
 _SERIAL = re.compile(r"[!-~]{1,20}")
 
@@ -56,7 +59,8 @@ def read_disks(configuration: Configuration, folder: str, findings: Findings) ->
         folder: Where their content is, as the topology says it: ``scsi0.raw`` and so on.
         findings: Gets what cannot be said of them.
     """
-    virtio = (configuration.get("scsihw") or "").startswith("virtio-scsi")
+    scsihw = find_entry(configuration, "scsihw", "lsi")
+    virtio = findings.read_word(scsihw, "", scsihw.value, "lsi").startswith("virtio-scsi")
     disks: list[Value] = []
     counts: Counter[Bus] = Counter()
     serials: set[str] = set()
@@ -72,6 +76,11 @@ def read_disks(configuration: Configuration, folder: str, findings: Findings) ->
         counts[bus] += 1
         serial = _serial(entry, values, serials, findings)
         disks.append(_disk(f"{folder}/{entry.key}.raw", bus, values, serial))
+        for name, default in _READ.items():
+            value = values.get(name, default)
+            findings.read_word(
+                entry, name, spell_boolean(value) if name == "ro" else value, default
+            )
         for name in values.keys() - _UNSEEN:
             findings.lose(entry, name, f"{values[name]!r} is left out")
     _check_order(configuration, findings)
@@ -131,10 +140,17 @@ def _boot_order(configuration: Configuration) -> list[str]:
 
 
 def _check_order(configuration: Configuration, findings: Findings) -> None:
+    disks = {disk.key for disk in find_disks(configuration)}
+    first = find_entry(configuration, "bootdisk", "")
+    if first.value and first.value not in disks:
+        findings.lose(first, "", f"a node starts from its disks, not from {first.value!r}")
     entry = next((entry for entry in configuration.entries if entry.key == "boot"), None)
     if entry is None:
         return
-    disks = {disk.key for disk in find_disks(configuration)}
+    if wrong := RULES["boot"].value.mistakes(entry.value):
+        for where, message, hint in wrong:
+            findings.lose(entry, where, message, hint)
+        return
     values = dict(parse_properties(entry.value, "legacy"))
     # What stands behind a disk is for one that nothing starts from.
     first = values.get("order", "").split(";")[0]

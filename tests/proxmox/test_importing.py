@@ -126,6 +126,7 @@ ide3: zfs:vm-200-cloudinit,media=cdrom
 """
 DISK = "scsi0: local-lvm:vm-1-disk-0\n#qmdump#map:scsi0:drive-scsi0:local-lvm:raw:\n"
 STORE = "/store"
+NONE = "is none of Proxmox's: it is taken as"
 
 
 def archive(text: str, file: str = "1.conf") -> Archive:
@@ -339,6 +340,34 @@ def test_secure_boot_is_kept_where_a_lab_has_it(
     assert told is (secure is None)
 
 
+@pytest.mark.parametrize(
+    ("properties", "told"),
+    [
+        (",efitype=4m,pre-enrolled-keys=no,size=4M,format=raw", []),
+        (",efitype=4m,ms-cert=2023k", ["3:1: efidisk0.ms-cert: '2023k' is left out"]),
+        (",efitype=8m", [f"3:1: efidisk0.efitype: '8m' {NONE} 2m (allowed is 2m or 4m)"]),
+        (
+            ",pre-enrolled-keys=x",
+            [f"3:1: efidisk0.pre-enrolled-keys: 'x' {NONE} 0 (allowed is 0 or 1)"],
+        ),
+    ],
+)
+def test_what_of_a_firmwares_variables_is_lost_is_told(properties: str, told: list[str]) -> None:
+    assert lost("scsihw: virtio-scsi-pci\n" + EFI.format(properties)) == told
+
+
+def test_words_of_a_disk_and_its_controller_that_proxmox_has_not_are_told() -> None:
+    text = f"scsihw: virtio-scsi-new\n{DISK}"
+    found = "1:1: scsihw: 'virtio-scsi-new' is none of Proxmox's: it is taken as lsi (allowed is "
+    assert [line.startswith(found) for line in lost(text)] == [True, False]
+    text = DISK.replace("disk-0\n", "disk-0,discard=x,media=tape,ro=perhaps\n")
+    assert [line.partition(":1: ")[2] for line in lost(f"scsihw: virtio-scsi-pci\n{text}")] == [
+        f"scsi0.discard: 'x' {NONE} ignore (allowed is ignore or on)",
+        f"scsi0.media: 'tape' {NONE} disk (allowed is disk or cdrom)",
+        f"scsi0.ro: 'perhaps' {NONE} 0 (allowed is 0 or 1)",
+    ]
+
+
 def test_a_tpm_is_a_new_one() -> None:
     text = f"machine: q35\ntpmstate0: a1:v,version=v2.0\n{DISK}"
     assert node_of(text).devices.tpm
@@ -512,6 +541,22 @@ def test_a_boolean_may_be_spelled_as_proxmox_reads_it(true: str, false: str) -> 
         ("sockets: 1", None),
         ("vga: std,memory=32", "1:1: vga.memory: '32' is left out"),
         ("vga: serial0", None),
+        ("vga: nonsense", "1:1: vga: 'nonsense' becomes std"),
+        ("vga: serial9", "1:1: vga: 'serial9' becomes std"),
+        ("ostype: nonsense", "1:1: ostype: 'nonsense' is left out"),
+        ("agent: 0,fstrim_cloned_disks=0,freeze-fs-on-backup=on,type=virtio", None),
+        ("agent: 1,fstrim_cloned_disks=1", "1:1: agent.fstrim_cloned_disks: '1' is left out"),
+        ("agent: 1,freeze-fs-on-backup=0", "1:1: agent.freeze-fs-on-backup: '0' is left out"),
+        ("agent: 1,later=x", "1:1: agent.later: 'x' is left out"),
+        ("agent: 1,type=isa", "1:1: agent.type: an agent on an ISA port is not reached in a lab"),
+        ("agent: 1,type=x", f"1:1: agent.type: 'x' {NONE} virtio (allowed is virtio or isa)"),
+        ("agent: maybe", f"1:1: agent.enabled: 'maybe' {NONE} 0 (allowed is 0 or 1)"),
+        ("bios: nonsense", f"1:1: bios: 'nonsense' {NONE} seabios (allowed is seabios or ovmf)"),
+        (
+            "boot: nonsense",
+            "1:1: boot.legacy: 'nonsense' is not possible (allowed is letters of acdn)",
+        ),
+        ("bootdisk: ide9", "1:1: bootdisk: a node starts from its disks, not from 'ide9'"),
         ("tags: lab-x;mine;netlab", "1:1: tags: 'mine' is left out"),
         ("tags: lab-x;netlab", None),
         ("tags: lab-x;mine", "1:1: tags: 'lab-x;mine' is left out"),
