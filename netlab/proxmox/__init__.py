@@ -20,6 +20,7 @@ What is live stands last; what it does is computed as frozen values first::
     target.py         what goes to a host and where on it, and what its API refuses
     calls.py          machines and their disks -> the calls of a push
     undo.py           the calls that take it back
+    answers.py        what the host's answers say
     holding.py        running nodes held at one moment
     flat.py           copies of disks as the API takes them
     api.py            Proxmox's HTTP API on Trio

@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from netlab.proxmox.configuration import Entry, parse_properties, write_properties
-from netlab.proxmox.recipe import ZONE, make_alias
+from netlab.proxmox.recipe import ZONE, ZONE_TYPE, make_alias
 from netlab.proxmox.target import (
     RENEWED,
     NewMachine,
@@ -248,7 +248,7 @@ def _networks(options: PushOptions) -> NetworkCalls:
             about=f"make the zone {ZONE}",
             method="POST",
             path="/cluster/sdn/zones",
-            parameters=(("type", "simple"), ("zone", ZONE), ("mtu", str(options.mtu))),
+            parameters=(("type", ZONE_TYPE), ("zone", ZONE), ("mtu", str(options.mtu))),
             locked=True,
         ),
         networks=tuple((one.name, _network(one)) for one in options.networks),

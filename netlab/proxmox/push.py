@@ -12,11 +12,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, final
 
 import trio
 
 from netlab.errors import NetlabError, ProxmoxError, ProxmoxTaskError
+from netlab.proxmox.answers import find_lacks, find_other_zone, read_names, read_records
 from netlab.proxmox.api import Api, Host, open_api
 from netlab.proxmox.calls import (
     Call,
@@ -252,27 +253,28 @@ class Push:
                     error.hint = "other numbers are given by --vmid"
                 raise
         disks, imports = [await self._call(look) for look in looks.storages]
-        content = _names(await self._call(looks.content))
-        known = {str(one.get("iface")) for one in _records(await self._call(looks.bridges))}
-        zones = [zone for look in looks.zones for zone in _records(await self._call(look))]
+        content = read_names(await self._call(looks.content))
+        known = {str(one.get("iface")) for one in read_records(await self._call(looks.bridges))}
+        zones = [zone for look in looks.zones for zone in read_records(await self._call(look))]
         wanted = [one.name for one in options.networks]
         bridges = frozenset[str]().union(*(one.machine.bridges for one in plan.machines))
         # A bridge that the token has no right to is not listed (PVE/API2/Network.pm).
         lacking = sorted(bridges - {*known, *wanted})
         names = {disk.name for one in plan.machines for disk in one.disks}
+        missing = tuple(one for one in wanted if one not in known)
         wrong = [
-            *_lacks(options.storage, disks, "images"),
-            *_lacks(options.import_storage, imports, "import"),
+            *find_lacks(options.storage, disks, "images"),
+            *find_lacks(options.import_storage, imports, "import"),
             *(f"there is no bridge {one}, or the token may not use it" for one in lacking),
             *(
                 f"the upload {name} is there already: another push has not ended, or was killed"
                 for name in sorted(content & names)
             ),
+            *find_other_zone(zones, missing),
         ]
         if wrong:
             message = f"{options.node} cannot take the machine: {wrong[0]}"
             raise ProxmoxError(message, evidence="\n".join(wrong))
-        missing = tuple(one for one in wanted if one not in known)
         return missing, all(zone.get("zone") != ZONE for zone in zones)
 
     @asynccontextmanager
@@ -313,14 +315,14 @@ class Push:
             raise ProxmoxError(f"the networks did not change within {UNDO_TIMEOUT:g} s")
 
     async def _remove_uploads(self, plan: PushPlan, disks: Sequence[DiskCalls]) -> None:
-        there = _names(await self._call(plan.looks.content))
+        there = read_names(await self._call(plan.looks.content))
         for disk in disks:
             if disk.name in there:
                 await self._call(disk.remove)
 
     async def _remove_machine(self, machine: NewMachine) -> None:
         vmid, node = machine.vmid, self._options.node
-        there = _records(await self._call(MACHINES))
+        there = read_records(await self._call(MACHINES))
         for one in (one for one in there if one.get("vmid") == vmid):
             if not machine.tags <= set(str(one.get("tags", "")).split(";")):
                 raise ProxmoxError(f"the machine {vmid} has not its tags: left alone")
@@ -372,21 +374,3 @@ def _is_refusal(error: BaseException) -> bool:
     if not isinstance(error, ProxmoxError):
         return False
     return error.status >= 400 and error.status not in _UNANSWERED
-
-
-def _lacks(storage: str, status: object, content: str) -> list[str]:
-    found = cast("dict[str, Any]", status) if isinstance(status, dict) else {}
-    if not found.get("active", 1):
-        return [f"the storage {storage} is not active"]
-    if content not in str(found.get("content", "")).split(","):
-        return [f"the storage {storage} does not take content of type {content}"]
-    return []
-
-
-def _names(listing: object) -> set[str]:
-    return {str(one.get("volid")).rpartition("/")[2] for one in _records(listing)}
-
-
-def _records(listing: object) -> list[dict[str, Any]]:
-    elements = cast("list[object]", listing) if isinstance(listing, list) else []
-    return [cast("dict[str, Any]", element) for element in elements if isinstance(element, dict)]

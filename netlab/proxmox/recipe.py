@@ -18,6 +18,9 @@ from netlab.proxmox.networks import Network
 ZONE = "netlab"
 """The zone of the virtual networks that netlab makes."""
 
+ZONE_TYPE = "simple"
+"""Its type: each network is a bridge of its own (PVE/Network/SDN/Zones/SimplePlugin.pm)."""
+
 DUMP_FOLDER = "/var/lib/vz/dump"
 """Where the storage ``local`` has its backups."""
 
@@ -148,7 +151,7 @@ def _virtual(plan: Plan, networks: Mapping[str, Network]) -> Iterator[str]:
     yield "machines on several nodes make it one of type vxlan with --peers, and mind that this"
     yield "takes 50 bytes of the MTU:"
     yield ""
-    zone = ["pvesh", "create", "/cluster/sdn/zones", "--type", "simple", "--zone", ZONE]
+    zone = ["pvesh", "create", "/cluster/sdn/zones", "--type", ZONE_TYPE, "--zone", ZONE]
     yield f"    {shlex.join([*zone, '--mtu', str(mtu)])}"
     for segment in segments:
         vnet = networks[segment.name].bridge

@@ -211,6 +211,29 @@ async def test_networks_that_are_there_are_used_and_stay(
     assert ("POST", "/api2/json/cluster/sdn/lock") not in serving.calls()
 
 
+@pytest.mark.parametrize("kind", ["vlan", "vxlan"])
+async def test_a_zone_of_another_type_is_refused_before_anything_is_changed(
+    kind: str, serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    theirs = {"netlab": {"type": kind}}
+    serving.inside.sdn["zones"], serving.inside.pending["zones"] = dict(theirs), dict(theirs)
+    with pytest.raises(ProxmoxError, match=f"the zone netlab is of type '{kind}'") as caught:
+        await make()
+    assert "make lan7, cable there by hand, or --map" in str(caught.value)
+    assert all(method == "GET" for method, _ in serving.calls())
+    # Networks that somebody has made in it are used as they are.
+    serving.inside.bridges += ["lan7", "cable"]
+    assert (await make()).networks == ()
+
+
+async def test_a_zone_of_an_earlier_push_is_used(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    zones = {"netlab": {"type": "simple", "mtu": "1500"}}
+    serving.inside.sdn["zones"], serving.inside.pending["zones"] = dict(zones), dict(zones)
+    assert (await make()).networks == ("lan7", "cable")
+
+
 FAILURES = {
     "an upload that arrives damaged": ("upload", "checksum mismatch"),
     "a machine that cannot be created": ("create", "no space left"),
