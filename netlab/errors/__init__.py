@@ -41,7 +41,7 @@ The class says whose matter it is, and that decides the exit code::
     │   └── NotReadyError                the guest did not become ready in time
     ├── ProxmoxError                 4   a Proxmox host refused, or did not answer as it should
     │   ├── CertificateError             it is not the host that it was said to be
-    │   └── ProxmoxTaskError             a task there failed; the evidence is its log
+    │   └── ProxmoxTaskError             a task there failed; the evidence is the rest of its log
     └── ControlError                 4   the lab process did not answer as it should
 
 An error carries a message (what is wrong), a hint (what to do), evidence (output, a command line,

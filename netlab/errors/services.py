@@ -24,7 +24,7 @@ class CertificateError(ProxmoxError):
 
 
 class ProxmoxTaskError(ProxmoxError):
-    """A task on a Proxmox host failed; the evidence is its log."""
+    """A task on a Proxmox host failed; the evidence is what its log has beside the message."""
 
 
 class ControlError(NetlabError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from netlab.errors import ProxmoxError
 from netlab.proxmox.recipe import ZONE, ZONE_TYPE
 
 
@@ -33,6 +34,14 @@ def find_lacks(storage: str, status: object, content: str) -> list[str]:
     if content not in str(found.get("content", "")).split(","):
         return [f"the storage {storage} does not take content of type {content}"]
     return []
+
+
+def explain_lacks(node: str, wrong: Sequence[str]) -> ProxmoxError:
+    """Return the error that says why a node cannot take machines: each reason once."""
+    message = f"{node} cannot take the machine"
+    if len(wrong) == 1:
+        return ProxmoxError(f"{message}: {wrong[0]}")
+    return ProxmoxError(f"{message}, for {len(wrong)} reasons:", evidence="\n".join(wrong))
 
 
 def find_other_zone(zones: Iterable[Mapping[str, Any]], missing: Sequence[str]) -> Iterator[str]:

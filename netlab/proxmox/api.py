@@ -235,8 +235,11 @@ class Api:
             )
         )
         entries = cast("list[object]", log) if isinstance(log, list) else []
-        lines = "\n".join(str(one.get("t", "")) for one in map(_record, entries))
-        raise ProxmoxTaskError(f"cannot {call.about}: {result}", evidence=lines)
+        # The reason is the message, and its log ends with it once more.
+        said = {result, f"TASK ERROR: {result}"}
+        lines = [str(one.get("t", "")) for one in map(_record, entries)]
+        evidence = "\n".join(line for line in lines if line.strip() not in said)
+        raise ProxmoxTaskError(f"cannot {call.about}: {result}", evidence=evidence or None)
 
 
 async def _body(

@@ -17,7 +17,13 @@ from typing import Any, final
 import trio
 
 from netlab.errors import NetlabError, ProxmoxError, ProxmoxTaskError
-from netlab.proxmox.answers import find_lacks, find_other_zone, read_names, read_records
+from netlab.proxmox.answers import (
+    explain_lacks,
+    find_lacks,
+    find_other_zone,
+    read_names,
+    read_records,
+)
 from netlab.proxmox.api import Api, Host, open_api
 from netlab.proxmox.calls import (
     Call,
@@ -273,8 +279,7 @@ class Push:
             *find_other_zone(zones, missing),
         ]
         if wrong:
-            message = f"{options.node} cannot take the machine: {wrong[0]}"
-            raise ProxmoxError(message, evidence="\n".join(wrong))
+            raise explain_lacks(options.node, wrong)
         return missing, all(zone.get("zone") != ZONE for zone in zones)
 
     @asynccontextmanager

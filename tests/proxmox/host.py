@@ -198,7 +198,8 @@ class Proxmox(FakePve):
             if self.apply_error:
                 raise TaskError(self.apply_error)
 
-        return await self.task("pve1", "reloadnetworkall", "", user, reload)
+        log = ("starting to reload the network",)
+        return await self.task("pve1", "reloadnetworkall", "", user, reload, log=log)
 
 
 def _read_parts(kind: str, body: bytes) -> tuple[dict[str, str], str, bytes]:

@@ -433,7 +433,9 @@ async def test_what_the_host_lacks_is_told_at_once_before_anything_is_changed(
     inside.bridges = []
     inside.storages["local"]["content"] = "iso"
     inside.storages["local-lvm"]["content"] = "rootdir"
-    with pytest.raises(ProxmoxError, match="pve1 cannot take the machine") as caught:
+    with pytest.raises(
+        ProxmoxError, match="pve1 cannot take the machine, for 3 reasons:"
+    ) as caught:
         await make()
     assert (caught.value.evidence or "").splitlines() == [
         "the storage local-lvm does not take content of type images",
@@ -448,8 +450,10 @@ async def test_an_upload_that_is_there_already_is_not_written_over(
 ) -> None:
     volumes = {"import/netlab-9001-scsi0.qcow2": {"content": "import", "size": 1}}
     serving.inside.storages["local"]["volumes"] = volumes
-    with pytest.raises(ProxmoxError, match=r"netlab-9001-scsi0\.qcow2 is there already"):
+    with pytest.raises(ProxmoxError, match=r"netlab-9001-scsi0\.qcow2 is there already") as caught:
         await make()
+    # A single reason is the message, and said once.
+    assert caught.value.evidence is None
     assert list(serving.inside.storages["local"]["volumes"]) == ["import/netlab-9001-scsi0.qcow2"]
 
 
