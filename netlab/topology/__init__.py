@@ -18,6 +18,7 @@ planner's mistakes have them too::
     trees.py      files and folders that go into images
     reading.py    files that are read whole
     scalars.py    the types of single values: text in, typed value out
+    prefixes.py   which prefixes hosts can have addresses of
     ranges.py     r[1-6]
     schema.py     the same model as a JSON schema for editors
 

@@ -14,7 +14,7 @@ from netlab.topology.scalars import (
     Mac,
     Mtu,
     NodePattern,
-    Prefix,
+    SubnetPrefix,
     choice,
 )
 from netlab.topology.source import WrongError, quote
@@ -96,7 +96,7 @@ class Link(Model):
         default=None, description="Links each of these nodes to each other one."
     )
     mtu: Mtu | None = Field(default=None, description="Its MTU in bytes.")
-    subnet: Annotated[tuple[Prefix, ...], Several()] | None = Field(
+    subnet: Annotated[tuple[SubnetPrefix, ...], Several()] | None = Field(
         default=None,
         description="The prefixes that its ends get addresses from, at most one of each family.",
     )

@@ -13,10 +13,8 @@ from collections.abc import Callable
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
-    IPv4Network,
     IPv6Address,
     IPv6Interface,
-    IPv6Network,
 )
 from typing import Annotated, TypeVar, cast
 
@@ -24,10 +22,10 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 
 from netlab.topology import names, ranges
 from netlab.topology.forms import Schema, Several
+from netlab.topology.prefixes import Network, check_pool, check_subnet
 from netlab.topology.source import WrongError, quote
 
 HostAddress = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 _Parsed = TypeVar("_Parsed")
 _MAXIMUM_MEMORY = 1024 * 1024
@@ -41,6 +39,8 @@ _MEMORY = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB))?")
 _MODE = re.compile(r"0?o?([0-7]{3,4})")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) *(ms|s|min)")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) *%")
+_EVERYBODY = IPv4Address("255.255.255.255")
+"""RFC 919: it stands for all hosts."""
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _UNITS = {None: 1, "MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
@@ -241,8 +241,14 @@ def _loopback(value: object) -> HostAddress:
 
 
 def _usable(address: HostAddress) -> HostAddress:
-    if address.is_multicast or address.is_unspecified or address.is_loopback:
-        raise WrongError(f"{address} is not a host's address")
+    if (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_loopback
+        or address.ip == _EVERYBODY
+    ):
+        hint = "write one of 10.0.0.0/8, or of fd00::/8"
+        raise WrongError(f"{address} is not a host's address", hint)
     network = address.network
     if network.max_prefixlen - network.prefixlen > 1:
         if address.ip == network.network_address:
@@ -372,5 +378,7 @@ Loopback = Annotated[
 Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address), WithJsonSchema(_STRING)]
 Destination = Annotated[Network | str, PlainValidator(_destination), WithJsonSchema(_STRING)]
 Prefix = Annotated[Network, PlainValidator(_network), WithJsonSchema(_STRING)]
-Pool = Annotated[tuple[Prefix, ...], Several(none=True)]
+SubnetPrefix = Annotated[Prefix, AfterValidator(check_subnet)]
+PoolPrefix = Annotated[Prefix, AfterValidator(check_pool)]
+Pool = Annotated[tuple[PoolPrefix, ...], Several(none=True)]
 """Prefixes; the word ``none`` and one prefix alone are its short forms."""
