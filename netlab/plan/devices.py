@@ -14,6 +14,15 @@ MAXIMUM_CREDENTIALS = 32 * 1024
 """Most bytes of a machine's credentials with their names, as SMBIOS has them: its whole table has
 64 KiB (DSP0134, entry point of 32 bits), and other things are in it too."""
 
+MAXIMUM_STRINGS = 255
+"""Most strings of table 11, OEM strings and credentials together: it counts them in one byte
+(DSP0134, 7.12), and QEMU puts all of them into one table, without a word when the count wraps."""
+
+MAXIMUM_STRING_BYTES = 56 * 1024
+"""Most bytes of them, each with its end. QEMU starts with at most 65,535 bytes of all tables
+(smbios_validate_table in hw/smbios/smbios.c); 1 TiB of memory, described in steps of 16 GiB, and
+the table of a system with its strings have 4 KiB (measured with QEMU 7.2)."""
+
 BY_RULE = ""
 """The VM generation id of a node that is to have the one that follows from its UUID."""
 
@@ -43,11 +52,13 @@ def plan_devices(
         for name, content in credentials.items()
     )
     _check_room(planned, places, mistakes)
+    smbios = _smbios(values.get("smbios"))
+    _check_strings(smbios.oem_strings, planned, places, mistakes)
     return DevicesPlan(
         cpu=cpu,
         rng=values.get("rng", True),
         vmgenid=_GENERATIONS.get(said := values.get("vmgenid", False), said),
-        smbios=_smbios(values.get("smbios")),
+        smbios=smbios,
         credentials=planned,
         tpm=values.get("tpm", False),
         qemu_args=values.get("qemu_args", ()),
@@ -79,3 +90,23 @@ def _check_room(
             hint = f"at most {MAXIMUM_CREDENTIALS >> 10} KiB in base64; use files for more"
             mistakes.add(places["credentials"], message, hint)
             return
+
+
+def _check_strings(
+    oem_strings: Sequence[str],
+    credentials: Sequence[CredentialPlan],
+    places: Mapping[str, Path],
+    mistakes: Mistakes,
+) -> None:
+    """Refuse what the tables of the machine's firmware have no room for."""
+    given = places.get("credentials", ())
+    path = (*places["smbios"], "oem_strings") if oem_strings else given
+    strings = [*oem_strings, *(credential.string for credential in credentials)]
+    what = "OEM strings and credentials" if credentials else "OEM strings"
+    if len(strings) > MAXIMUM_STRINGS:
+        hint = f"at most {MAXIMUM_STRINGS}; use files for more"
+        mistakes.add(path, f"SMBIOS cannot count {len(strings)} {what}", hint)
+    size = sum(len(string) + 1 for string in strings)
+    if size > MAXIMUM_STRING_BYTES:
+        hint = f"at most {MAXIMUM_STRING_BYTES} bytes, each with its end; use files for more"
+        mistakes.add(path, f"{size} bytes of {what} have no room in SMBIOS", hint)

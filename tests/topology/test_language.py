@@ -297,6 +297,30 @@ def test_a_labs_name_is_read_although_the_rest_is_wrong(tmp_path: Path) -> None:
         read_name(path)
 
 
+def machine_with(strings: int, length: int, more: str = "") -> str:
+    texts = ", ".join(f"{number:0{length}}" for number in range(strings))
+    return f"name: a\nnodes:\n  a:\n    smbios: {{oem_strings: [{texts}]}}\n{more}"
+
+
+def test_the_strings_of_smbios_are_bounded_together() -> None:
+    secret = "    credentials: {key: x}\n"
+    credential = len("io.systemd.credential.binary:key=eA==") + 1
+    for text in (machine_with(255, 223), machine_with(254, 223, secret)):
+        plan(text)
+    with pytest.raises(TopologyError) as caught:
+        plan(machine_with(256, 1024))
+    assert [str(mistake).partition(": ")[2] for mistake in caught.value.mistakes] == [
+        "nodes.a.smbios.oem_strings: 262400 bytes of OEM strings have no room in SMBIOS (at most"
+        " 57344 bytes, each with its end; use files for more)",
+        "nodes.a.smbios.oem_strings: SMBIOS cannot count 256 OEM strings (at most 255; use files"
+        " for more)",
+    ]
+    with pytest.raises(TopologyError, match="cannot count 256 OEM strings and credentials"):
+        plan(machine_with(255, 3, secret))
+    with pytest.raises(TopologyError, match=f"{57344 + credential} bytes of OEM strings and"):
+        plan(machine_with(56, 1023, secret))
+
+
 def test_nothing_behind_a_key_is_the_same_as_leaving_it_out() -> None:
     interface = "{vlan: 1, assign_ip: , addresses: , mtu: , mac: }"
     disk = "{size: 1 GiB, bus: , serial: , discard: , read_only: , persist: , file: }"
