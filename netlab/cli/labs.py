@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, cast
 
 from netlab.cli.selection import select_names
-from netlab.errors import UnknownNameError, UsageError
+from netlab.errors import UsageError
 
 if TYPE_CHECKING:
     from netlab.lab.client import Client
@@ -67,16 +67,17 @@ def read_nodes(folders: LabFolders) -> tuple[str, ...]:
     """Return the names of a running lab's nodes, from the plan in its folder: no need to ask it.
 
     Raises:
-        UnknownNameError: The lab has no plan (yet).
+        ControlError: The lab has no plan, or not any more.
     """
     try:
         plan = json.loads(folders.plan.read_text(encoding="utf-8"))
         nodes = cast("list[dict[str, object]]", plan["nodes"])
         return tuple(str(node["name"]) for node in nodes)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnknownNameError(
-            f"lab {folders.lab} has no plan to read", hint="`netlab status` says what became of it"
-        ) from error
+        # Imported here: this is the road of failure.
+        from netlab.lab.plans import explain_loss
+
+        raise explain_loss(folders, error) from error
 
 
 def choose_nodes(client: Client, patterns: list[str]) -> tuple[str, ...]:

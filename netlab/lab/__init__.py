@@ -10,6 +10,7 @@ frames.py     what passes a link
 capacity.py   what a plan asks for against what the host has, before anything starts
 promises.py   memory that labs were promised
 folders.py    where a lab keeps its lock, its socket and its logs; which labs there are
+plans.py      the plan of a lab, read from its folder
 records.py    errors as JSON and back
 main.py       the lab process: one plan, one lab, until it is told to stop
 service.py    what it serves, from its first moment on

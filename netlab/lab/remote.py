@@ -24,9 +24,9 @@ from netlab.lab.connection import Connection, Socket, open_connection, read_line
 from netlab.lab.events import Event, EventLog
 from netlab.lab.folders import LabFolders
 from netlab.lab.frames import Frame, unpack_frame
+from netlab.lab.plans import read_plan
 from netlab.lab.remote_node import RemoteNode
 from netlab.machine.cut import Cut, read_cut
-from netlab.plan.codec import from_json
 from netlab.plan.model import Plan, SegmentPlan
 from netlab.sandbox.sandbox import Counters
 from netlab.scopes import open_background, open_tasks
@@ -175,11 +175,11 @@ async def open_remote(folders: LabFolders) -> AsyncGenerator[RemoteLab]:
 
     Raises:
         UnknownNameError: No lab of that name is up.
-        ControlError: It does not answer.
+        ControlError: It does not answer, or its plan cannot be read any more.
     """
     await trio.to_thread.run_sync(open_client, folders)
     async with open_connection(folders) as connection:
-        plan = from_json(await trio.Path(folders.plan).read_text(encoding="utf-8"))
+        plan = await trio.to_thread.run_sync(read_plan, folders)
         status = await connection.get("/status")
         lab = RemoteLab(plan, connection, folders.state, status)
         async with open_background() as tasks:

@@ -16,8 +16,9 @@ from netlab.errors import ControlError, LabConflictError, StorageError, explain_
 from netlab.lab.client import how_it_ended, open_client, open_ending
 from netlab.lab.folders import LabFolders, lab_folders, take_lock
 from netlab.lab.options import Options
+from netlab.lab.plans import read_plan
 from netlab.lab.records import from_record
-from netlab.plan.codec import difference, digest, from_json, to_json
+from netlab.plan.codec import difference, digest, to_json
 from netlab.plan.model import Plan
 from netlab.process import start_detached
 
@@ -144,7 +145,7 @@ def _join(folders: LabFolders, start: Start) -> Generator[dict[str, object]]:
     with open_ending(folders) as wait_ended:
         client = open_client(folders)
         client.wait_listening()
-        running = from_json(folders.plan.read_text(encoding="utf-8"))
+        running = read_plan(folders)
         if digest(running) != digest(start.plan):
             raise LabConflictError(
                 f"lab {start.plan.lab} is up from another plan",

@@ -66,6 +66,36 @@ def test_up_of_another_plan_under_the_same_name_is_refused_with_what_differs(
     assert {node["state"] for node in home.status("--name", "pair")["nodes"]} == {"ready"}
 
 
+def test_a_lab_whose_plan_was_removed_is_told_so_and_can_be_taken_down(
+    home: Home, pair: Path
+) -> None:
+    home.run("up", str(pair))
+    (plan,) = home.folder.rglob("plan.json")
+    plan.write_text("{}")
+    damaged = home.run("exec", "--stream", "a", "--", "true", status=4)
+    assert f"{plan}: this is not a plan: plan lacks" in damaged.stderr
+    plan.unlink()
+    for words in (
+        ("exec", "--node-filter", "[a-b]", "--", "true"),
+        ("exec", "--stream", "a", "--", "true"),
+        ("cp", str(pair), "a:/tmp/x"),
+        ("shell", "pair"),
+        ("logs", "a"),
+        ("up", str(pair)),
+    ):
+        told = home.run(*words, status=4).stderr
+        assert told == (
+            f"netlab: the plan of lab pair cannot be read: {plan}: No such file or directory\n"
+            "  netlab down --name pair still takes it down; then netlab up starts it anew\n"
+        ), words
+    # Who does not need it is not disturbed.
+    home.run("exec", "a", "--", "true")
+    assert {node["state"] for node in home.status("--name", "pair")["nodes"]} == {"ready"}
+    home.run("down", "--name", "pair", "-y")
+    assert home.lab_folders() == []
+    assert home.processes() == set()
+
+
 def test_up_while_the_same_lab_starts_waits_for_it(home: Home, pair: Path) -> None:
     first, second = home.start("up", str(pair)), home.start("up", str(pair))
     told = [process.communicate(timeout=120)[1] for process in (first, second)]
