@@ -5,6 +5,7 @@ The map::
 lab.py        open_lab: images, capacity, sandbox, wiring, machines; the live Lab
 access.py     what a lab offers to who uses it, in this process or another
 node.py       one node: its states, from waiting for a boot slot to stopped
+endings.py    which ends of its machine were asked for
 events.py     what happens, as it happens
 frames.py     what passes a link
 capacity.py   what a plan asks for against what the host has, before anything starts

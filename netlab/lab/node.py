@@ -22,6 +22,7 @@ from netlab.errors import (
 )
 from netlab.lab.access import State
 from netlab.lab.becoming import become
+from netlab.lab.endings import POWERED_OFF, Endings
 from netlab.lab.events import EventLog
 from netlab.lab.slots import hold_slot
 from netlab.machine.agent import Agent, GuestFile, Result
@@ -77,8 +78,7 @@ class Node:
         self._settled = trio.Event()
         self._asked = trio.Event()
         self._stopped = trio.Event()
-        # How it ends when it was told to end; otherwise a QEMU that dies is a failure.
-        self._end = ""
+        self._endings = Endings()
         self._ports = Ports()
         # Cables that are out stay out, however often it is started meanwhile.
         self._unplugged: frozenset[str] = frozenset()
@@ -120,7 +120,7 @@ class Node:
             return self._machine.status_reason() or _CONFIGURING
         if self.state == "booting" and self._machine is not None:
             return self._machine.status_reason()
-        return {"ready": "", "stopped": self._end}.get(self.state, "starting QEMU")
+        return {"ready": "", "stopped": self._endings.how}.get(self.state, "starting QEMU")
 
     async def wait_ready(self) -> None:
         """Wait until it is ready; the deadline is the caller's.
@@ -272,7 +272,7 @@ class Node:
         Args:
             grace: Seconds that the guest gets before QEMU is ended.
         """
-        async with self._ending("powered off") as machine:
+        async with self._ending(POWERED_OFF) as machine:
             if machine is not None:
                 await machine.shutdown(grace=grace)
 
@@ -304,20 +304,19 @@ class Node:
             while True:
                 self._asked = trio.Event()
                 self._stopped = trio.Event()
-                self._end = ""
+                self._endings = Endings()
                 try:
                     await self._prepare(boot, shared, files)
                     # What the host has not for one node is no end of the others.
                     with explain_storage(shared.folder / self.plan.name):
                         await self._live(boot, accel, shared)
                 except NetlabError as error:
-                    if self._end:
-                        self._enter("stopped", self._end)
+                    if self._endings.are_asked_for:
+                        self._enter("stopped", self._endings.how)
                     else:
                         self._fail(error)
                 else:
-                    self._end = self._end or "powered off"
-                    self._enter("stopped", self._end)
+                    self._enter("stopped", self._endings.how)
                 finally:
                     self._machine = None
                     self._settled.set()
@@ -383,8 +382,8 @@ class Node:
         if machine is None:
             yield None
             return
-        self._end = how
-        yield machine
+        with self._endings.asked(how, machine):
+            yield machine
         await stopped.wait()
 
     def _configure(self, why: str) -> None:

@@ -75,19 +75,33 @@ async def test_a_guest_that_boots_again_is_made_itself_again() -> None:
         await check_identity(node)
 
 
-async def test_a_power_cut_and_a_killed_qemu_are_told_apart() -> None:
+def kill(node: Node) -> None:
+    assert node.pid is not None
+    os.kill(node.pid, signal.SIGKILL)
+
+
+async def test_a_power_cut_a_killed_qemu_and_a_shutdown_given_up_are_told_apart() -> None:
     async with open_node() as node:
         await node.crash()
         assert (node.state, node.reason()) == ("stopped", "crashed, as asked")
         await node.start()
         await node.wait_ready()
-        assert node.pid is not None
-        os.kill(node.pid, signal.SIGKILL)
+        kill(node)
         with pytest.raises(MachineDiedError, match="killed by SIGKILL"):
             await node.machine.agent.execute("sleep 100")
         await node.start()
         await node.wait_ready()
         await check_identity(node)
+        # A guest that stands still hears nobody; who asked has gone when its QEMU dies.
+        await node.pause()
+        with trio.move_on_after(0.2):
+            await node.shutdown()
+        kill(node)
+        with pytest.raises(MachineDiedError, match="killed by SIGKILL"):
+            await node.machine.wait_ready()
+        while node.state == "ready":
+            await trio.lowlevel.checkpoint()
+        assert (node.state, node.error is None) == ("failed", False)
 
 
 async def test_a_guest_that_powers_itself_off_is_stopped() -> None:
