@@ -24,7 +24,7 @@ app = make_app()
     examples=(
         ("netlab down", "the only lab that is up"),
         ("netlab down ring.yaml", "the lab that the file describes"),
-        ("netlab down --name ring", "by name; the file is not needed"),
+        ("netlab down ring", "by its name; the file is not needed"),
         ("netlab down --all --yes", "all labs of this user, without asking"),
     ),
     codes={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, cast
 
 from netlab.cli.selection import select_names
@@ -43,13 +44,26 @@ def find_client(name: str | None, topology: str | None = None) -> Client:
 
 
 def choose_name(name: str | None, topology: str | None) -> str | None:
-    """Return the name of the lab that is meant, or None when nothing says so."""
+    """Return the name of the lab that is meant, or None when nothing says so.
+
+    Where there is no such file, the name of a lab is taken for what it is.
+    """
     if name is not None or topology is None:
         return None if name is None else check_name(name)
     from netlab.cli.topologies import find_topology
     from netlab.topology.load import read_name
 
-    return read_name(find_topology(topology))
+    path = find_topology(topology)
+    if _is_lab(topology) and not os.path.lexists(path):
+        return topology
+    return read_name(path)
+
+
+def _is_lab(word: str) -> bool:
+    """Say whether a word, where a file is expected, is the name of a lab that left anything."""
+    from netlab.lab.folders import list_labs
+
+    return any(folders.lab == word for folders in list_labs())
 
 
 def check_name(name: str) -> str:

@@ -55,7 +55,7 @@ LabArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[TOPOLOGY]",
-        help="The topology file whose lab is meant; when left out, the only lab that is up.",
+        help="The lab's topology file, or its name; when left out, the only lab that is up.",
         autocompletion=complete_files,
         show_default=False,
     ),

@@ -166,6 +166,19 @@ def test_status_wide_shows_interfaces(netlab: Shell) -> None:
     assert len(lines) == 15
 
 
+@pytest.mark.usefixtures("lab")
+def test_a_lab_is_known_by_its_name_where_no_file_is_called_so(
+    netlab: Shell,
+) -> None:
+    said = json.loads(netlab("status", "ring", "-f", "json").stdout)
+    assert said == json.loads(netlab("status", "--name", "ring", "-f", "json").stdout)
+    assert netlab("down", "ring", "--dry-run").stderr == "ring: would be taken down\n"
+    unknown = netlab("down", "star")
+    assert (unknown.returncode, unknown.stderr) == (2, "star: there is no such file\n")
+    (netlab.folder / "ring").write_text("name: other\nnodes: {a: {}}\n")
+    assert "lab other is not up" in netlab("status", "ring").stderr
+
+
 def test_status_of_all_shows_dead_labs_with_the_reason(
     netlab: Shell, lab: FakeLab, second_lab: FakeLab
 ) -> None:
