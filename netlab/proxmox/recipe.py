@@ -148,8 +148,8 @@ def _virtual(plan: Plan, networks: Mapping[str, Network]) -> Iterator[str]:
     mtu = max(segment.mtu for segment in segments)
     yield ""
     yield "The virtual networks. In a simple zone each is a bridge of its own on every node; for"
-    yield "machines on several nodes make it one of type vxlan with --peers, and mind that this"
-    yield "takes 50 bytes of the MTU:"
+    yield "machines on several nodes make it one of type vxlan with --peers, give each network a"
+    yield "--tag of its own (1 to 16777215), and mind that this takes 50 bytes of the MTU:"
     yield ""
     zone = ["pvesh", "create", "/cluster/sdn/zones", "--type", ZONE_TYPE, "--zone", ZONE]
     yield f"    {shlex.join([*zone, '--mtu', str(mtu)])}"
