@@ -61,15 +61,6 @@ SLOW = ("--compress", "zstd:9")
 WITHIN = 120.0
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Generator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_an_export_leaves_nothing_whatever_becomes_of_it(
     home: Home, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
