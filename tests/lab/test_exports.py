@@ -30,7 +30,7 @@ from netlab.testing import LabDriver
 from netlab.testing.waiting import Seen, make_limit, poll
 from netlab.vma import open_archive
 from tests.lab.conftest import Home
-from tests.proxmox.conftest import serve
+from tests.proxmox.serving import serve
 
 pytestmark = pytest.mark.machines
 
