@@ -91,13 +91,17 @@ class Reply(ABC):
 
 @final
 class ReadReply(Reply):
-    """The bytes of a part of a disk, in `data` when the reply is complete."""
+    """The bytes of a part of a disk.
 
-    def __init__(self, offset: int, length: int) -> None:
-        super().__init__(offset, length)
-        self.data = bytearray(length)
+    Attributes:
+        data: The buffer that is as long as the part; whole when the reply is complete.
+    """
+
+    def __init__(self, offset: int, data: memoryview) -> None:
+        super().__init__(offset, len(data))
+        self.data = data
         self._claimed: list[tuple[int, int]] = []
-        self._missing = length
+        self._missing = len(data)
 
     def claim(self, offset: int, length: int) -> memoryview:
         """Return where these bytes of the disk go.
@@ -119,16 +123,17 @@ class ReadReply(Reply):
             raise NBDError(f"the server sent {length} bytes at {offset}, some of them twice")
         self._claimed.insert(place, (start, end))
         self._missing -= length
-        return memoryview(self.data)[start:end]
+        return self.data[start:end]
 
     def take(self, head: ChunkHead, payload: bytes) -> None:
-        """Take a hole: the bytes are zeros already.
+        """Take a hole, which reads as zeros.
 
         Raises:
             NBDError: It is no answer to the request.
         """
         if head.kind == Chunk.OFFSET_HOLE:
-            self.claim(*parse_hole(payload))
+            place = self.claim(*parse_hole(payload))
+            place[:] = bytes(len(place))
         else:
             super().take(head, payload)
 

@@ -59,16 +59,36 @@ class Disk:
             NBDError: The server failed to read it, or the connection ended.
             ValueError: The part is not one of the disk.
         """
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise ValueError(f"{length} bytes at {offset} of a disk of {self.size}")
+        if not 0 <= length <= self.size:
+            raise ValueError(f"{length} bytes of a disk of {self.size}")
+        data = bytearray(length)
+        await self.read_into(offset, memoryview(data))
+        return bytes(data)
+
+    async def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes of a part of the disk.
+
+        Cancelled, what has been asked for still comes, and goes into the buffer.
+
+        Raises:
+            NBDError: The server failed to read it, or the connection ended.
+            ValueError: The part is not one of the disk.
+        """
+        end = offset + len(buffer)
+        if offset < 0 or end > self.size:
+            raise ValueError(f"{len(buffer)} bytes at {offset} of a disk of {self.size}")
         block = self.block_size.minimum
-        start = offset // block * block
-        stop = min(-(-(offset + length) // block) * block, self.size)
-        replies = [ReadReply(*part) for part in cut(start, stop, self._fit(PIECE))]
+        start, stop = offset // block * block, min(-(-end // block) * block, self.size)
+        whole = (start, stop) == (offset, end)
+        target = buffer if whole else memoryview(bytearray(stop - start))
+        replies = [
+            ReadReply(place, target[place - start :][:length])
+            for place, length in cut(start, stop, self._fit(PIECE))
+        ]
         for call in [await self._exchange.submit(Command.READ, reply) for reply in replies]:
             await self._exchange.wait(call)
-        data = b"".join(reply.data for reply in replies)
-        return data if len(data) == length else data[offset - start :][:length]
+        if not whole:
+            buffer[:] = target[offset - start :][: len(buffer)]
 
     def extents(self) -> Extents:
         """Return what the disk holds, from its beginning to its end, for ``async for``.

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal, cast
@@ -46,10 +46,10 @@ async def open_image(path: Path, image_format: Format) -> AsyncGenerator[Disk]:
         MissingProgramError: qemu-storage-daemon or qemu-img is not installed.
         NBDError: The daemon failed later.
     """
-    block_device = await describe_layers(path, image_format)
+    nodes = await describe_layers(path, image_format)
     with _open_folder() as folder:
         address, log = folder / "socket", folder / "log"
-        async with _open_daemon(block_device, address, log) as daemon:
+        async with _open_daemon(nodes, address, log) as daemon:
             opening: Path | None = path
             try:
                 async with open_export(address, EXPORT, label=str(path)) as disk:
@@ -76,12 +76,12 @@ def _open_folder() -> Generator[Path]:
 
 @asynccontextmanager
 async def _open_daemon(
-    block_device: dict[str, object], address: Path, log: Path
+    nodes: Sequence[dict[str, object]], address: Path, log: Path
 ) -> AsyncGenerator[trio.Process]:
     with socket.socket(socket.AF_UNIX) as listener, log.open("wb") as output:
         listener.bind(str(address))
         listener.listen()
-        argv = _build_argv(block_device, listener.fileno())
+        argv = _build_argv(nodes, listener.fileno())
         descriptors = (listener.fileno(),)
         async with open_process(argv, pass_fds=descriptors, stderr=output.fileno()) as daemon:
             # The daemon's copy is the only one left: when it ends, who connects is told.
@@ -89,11 +89,10 @@ async def _open_daemon(
             yield daemon
 
 
-def _build_argv(block_device: dict[str, object], listener: int) -> tuple[str, ...]:
+def _build_argv(nodes: Sequence[dict[str, object]], listener: int) -> tuple[str, ...]:
     return (
         "qemu-storage-daemon",
-        "--blockdev",
-        json.dumps(block_device),
+        *(word for node in nodes for word in ("--blockdev", json.dumps(node))),
         "--nbd-server",
         f"addr.type=fd,addr.str={listener}",
         "--export",
@@ -129,8 +128,10 @@ def _first_line(output: str) -> str:
     return re.sub(r"^qemu-\S+: (--blockdev \{.*\}: )?", "", line)
 
 
-async def describe_layers(path: Path, image_format: Format) -> dict[str, object]:
+async def describe_layers(path: Path, image_format: Format) -> tuple[dict[str, object], ...]:
     """Return an image file, and all that it is a layer over, as QEMU's ``BlockdevOptions``.
+
+    Each is a node of its own, the lowest first; the image itself is called :data:`EXPORT`.
 
     Raises:
         ImageError: A file is missing or not of its format, or does not say what it is over.
@@ -144,12 +145,33 @@ async def describe_layers(path: Path, image_format: Format) -> dict[str, object]
         layers.append(layer)
         below = await _find_backing(*layer)
         layer = None if below is None else (_locate(below[0]), below[1])
-    described: dict[str, object] | None = None
-    for file, file_format in reversed(layers):
-        protocol = {"driver": "file", "filename": str(file), "read-only": True}
-        under = {} if file_format == "raw" else {"backing": described}
-        described = {"driver": file_format, "read-only": True, "file": protocol, **under}
-    return {**(described or {}), "node-name": EXPORT}
+    return tuple(_describe(layers, number) for number in reversed(range(len(layers))))
+
+
+def _describe(layers: Sequence[tuple[Path, Format]], number: int) -> dict[str, object]:
+    """Return a layer of many, of which the next is the one below."""
+    file, image_format = layers[number]
+    protocol = {"driver": "file", "filename": str(file), "read-only": True}
+    if image_format == "raw":
+        content: dict[str, object] = {"file": _guard(protocol)}
+    else:
+        below = _node(number + 1) if number + 1 < len(layers) else None
+        content = {"file": protocol, "backing": below}
+    return {"driver": image_format, "node-name": _node(number), "read-only": True, **content}
+
+
+def _node(number: int) -> str:
+    return f"layer{number}" if number else EXPORT
+
+
+def _guard(protocol: Mapping[str, object]) -> dict[str, object]:
+    """Let nobody write to a raw file meanwhile.
+
+    Formats with metadata see to that by themselves; raw lets writers be, as its readers do (QEMU's
+    bdrv_default_perms). This filter is the one that takes the right away and does nothing else.
+    """
+    unshared = ["write", "resize"]
+    return {"driver": "blkdebug", "image": protocol, "unshare-child-perms": unshared}
 
 
 def _locate(path: Path) -> Path:

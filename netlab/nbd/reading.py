@@ -85,7 +85,8 @@ class Pieces:
             NBDError: The server failed to read it, or the connection ended.
         """
         while len(self._calls) < self._ahead and (part := await self._next_part()):
-            reply = ReadReply(*part)
+            offset, length = part
+            reply = ReadReply(offset, memoryview(bytearray(length)))
             self._calls.append((await self._exchange.submit(Command.READ, reply), reply))
         if not self._calls:
             raise StopAsyncIteration

@@ -87,6 +87,18 @@ async def test_a_server_from_before_go_is_read_in_blocks_of_512() -> None:
         assert await disk.read(len(BYTES) - 1, 1) == BYTES[-1:]
 
 
+async def test_a_buffer_is_filled_wherever_its_part_begins_and_ends() -> None:
+    async def serve(server: Server) -> None:
+        async for request in server.requests():
+            await server.send(simple(request, BYTES[request.offset :][: request.length]))
+
+    async with open_disk(serve, size=len(BYTES), refuses=(7, 8)) as disk:
+        for offset, length in ((0, 1024), (512, 512), (500, 30), (1, 1023), (7, 0)):
+            buffer = bytearray(b"\xff" * (length + 2))
+            await disk.read_into(offset, memoryview(buffer)[1:-1])
+            assert buffer == b"\xff" + BYTES[offset:][:length] + b"\xff"
+
+
 async def test_requests_are_no_longer_than_the_server_takes() -> None:
     async def serve(server: Server) -> None:
         async for request in server.requests():

@@ -307,15 +307,16 @@ async def test_an_image_with_its_data_in_another_file_is_refused(tmp_path: Path)
             pass
 
 
-async def test_a_file_that_somebody_writes_to_is_an_error(tmp_path: Path) -> None:
-    path = await make_holes(tmp_path)
-    address = tmp_path / "socket"
-    await run(["qemu-nbd", "--fork", "--format=qcow2", f"--socket={address}", str(path)])
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+async def test_a_file_that_somebody_writes_to_is_an_error(tmp_path: Path, kind: Format) -> None:
+    path, address = tmp_path / f"disk.{kind}", tmp_path / "socket"
+    await run(["qemu-img", "create", "-q", "-f", kind, str(path), "1M"])
+    await run(["qemu-nbd", "--fork", f"--format={kind}", f"--socket={address}", str(path)])
     async with open_export(address):
         with pytest.raises(
-            ImageError, match=r"holes\.qcow2: Failed to get shared .write. lock"
+            ImageError, match=rf"disk\.{kind}: Failed to get shared .write. lock"
         ) as caught:
-            async with open_image(path, "qcow2"):
+            async with open_image(path, kind):
                 pass
         assert "Is another process using the image" in (caught.value.evidence or "")
 

@@ -124,7 +124,7 @@ def test_a_read_does_not_depend_on_the_pieces_and_their_order(
     cut: tuple[bytes, list[tuple[int, int]]], offset: int
 ) -> None:
     data, parts = cut
-    reply = ReadReply(offset, len(data))
+    reply = ReadReply(offset, memoryview(bytearray(b"\xff" * len(data))))
     for start, stop in parts:
         with pytest.raises(NBDError, match="before all of it"):
             reply.finish()
@@ -142,7 +142,7 @@ def test_bytes_that_came_or_were_not_asked_for_are_an_error(
     cut: tuple[bytes, list[tuple[int, int]]], start: int, length: int
 ) -> None:
     data, parts = cut
-    reply = ReadReply(1000, len(data))
+    reply = ReadReply(1000, memoryview(bytearray(len(data))))
     claimed = parts[: len(parts) // 2]
     for begin, end in claimed:
         reply.claim(1000 + begin, end - begin)
@@ -155,7 +155,7 @@ def test_bytes_that_came_or_were_not_asked_for_are_an_error(
 
 
 def test_a_reply_without_end_is_an_error() -> None:
-    reply = ReadReply(0, CHUNK_LIMIT + 1)
+    reply = ReadReply(0, memoryview(bytearray(CHUNK_LIMIT + 1)))
     for position in range(CHUNK_LIMIT):
         reply.claim(position, 1)
     with pytest.raises(NBDError, match=f"more than {CHUNK_LIMIT} chunks"):
@@ -163,7 +163,7 @@ def test_a_reply_without_end_is_an_error() -> None:
 
 
 def test_the_first_error_of_a_reply_counts_and_excuses_what_is_missing() -> None:
-    reply = ReadReply(0, 512)
+    reply = ReadReply(0, memoryview(bytearray(512)))
     for errno, words in ((5, b"bad sector"), (12, b"")):
         payload = pack(">IH", errno, len(words)) + words
         reply.take(head(Chunk.ERROR, len(payload)), payload)
