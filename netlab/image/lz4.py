@@ -30,14 +30,23 @@ def compress(data: bytes) -> bytes:
     Raises:
         MissingFeatureError: The host has no lz4 library.
     """
+    starts = range(0, len(data), BLOCK)
+    return MAGIC + b"".join(compress_block(data[start : start + BLOCK]) for start in starts)
+
+
+def compress_block(data: bytes) -> bytes:
+    """Return a block of a frame, which is :data:`MAGIC` and blocks.
+
+    Args:
+        data: :data:`BLOCK` bytes, or what is left of the content in the last block.
+
+    Raises:
+        MissingFeatureError: The host has no lz4 library.
+    """
     library = _load_library()
-    frame = bytearray(MAGIC)
-    for start in range(0, len(data), BLOCK):
-        block = data[start : start + BLOCK]
-        room = ctypes.create_string_buffer(library.LZ4_compressBound(len(block)))
-        size = library.LZ4_compress_HC(block, room, len(block), len(room), LEVEL)
-        frame += _SIZE.pack(size) + room.raw[:size]
-    return bytes(frame)
+    room = ctypes.create_string_buffer(library.LZ4_compressBound(len(data)))
+    size = library.LZ4_compress_HC(data, room, len(data), len(room), LEVEL)
+    return _SIZE.pack(size) + room.raw[:size]
 
 
 def decompress(frame: bytes) -> bytes:

@@ -15,26 +15,27 @@ from pathlib import Path
 import trio
 
 from netlab.errors import MissingFeatureError
+from netlab.image import lz4
 from netlab.image.netboot import write_netboot
 from netlab.image.store import Image, Store
 from netlab.lab.access import NodeAccess
 from netlab.machine.boot import TMPFS_ROOT, VARIABLES
 from netlab.machine.cut import MachineCut
+from netlab.machine.disk import create_overlay
 from netlab.machine.hostfiles import find_files
 from netlab.plan.catalogue import stored_name
-from netlab.plan.model import DiskPlan, NodePlan, Plan
+from netlab.plan.model import DiskFormat, DiskPlan, NodePlan, Plan
 from netlab.process import run
 from netlab.proxmox.export import Disk
 from netlab.proxmox.memory import (
-    capture_root,
     check_memory_image,
     identity_archive,
-    pack,
     write_memory_disk,
+    write_root,
 )
 from netlab.proxmox.offline import write_into_disk
 from netlab.proxmox.persistence import system_files
-from netlab.proxmox.sources import open_held
+from netlab.proxmox.sources import open_held, open_image_source
 from netlab.vma.source import DiskSource, open_disk
 
 EFI_DRIVE = "efidisk0"
@@ -72,6 +73,10 @@ class Work:
     async def open_image(self, name: str) -> Image:
         """Have an image for as long as the work goes on, by its name in the store."""
         return await self.stack.enter_async_context(self.store.open_image(name))
+
+    async def open_image_file(self, path: Path, image_format: DiskFormat) -> DiskSource:
+        """Open an image file for as long as the work goes on; nobody writes to it meanwhile."""
+        return await self.stack.enter_async_context(open_image_source(path, image_format))
 
     async def open_raw(self, path: Path) -> DiskSource:
         """Open a raw disk for as long as the work goes on."""
@@ -124,10 +129,10 @@ async def open_held_drives(
     sources: list[DiskSource] = []
     if lives_in_memory(node.plan):
         image = await _memory_image(node.plan, work)
-        root = await capture_root(node)
-        identity = identity_archive(node.plan, plan.hosts, files=False)
-        packed = await trio.to_thread.run_sync(pack, (root, identity))
-        sources.append(await _open_memory_disk(node.plan, image, packed, work))
+        initrd = work.folder / f"{node.plan.name}.initrd"
+        await write_root(node, initrd)
+        await _add(initrd, identity_archive(node.plan, plan.hosts, files=False))
+        sources.append(await _open_memory_disk(node.plan, image, initrd, work))
     sources += [
         await work.stack.enter_async_context(open_held(held.socket, disk.name))
         for disk in held.disks
@@ -147,17 +152,17 @@ async def open_resting_drives(
         folder: Has the machine's own files, if it ever ran; or None.
 
     Raises:
-        ImageError: A node's identity could not be written on its disk.
-        ProgramError: qemu-img cannot read a disk.
+        ImageError: A node's identity could not be written on its disk; a disk's file is in use.
+        ProgramError: qemu-img cannot read an image's disk.
         NetlabError: The disk of a guest in memory could not be made.
     """
     sources: list[DiskSource] = []
     if lives_in_memory(node):
         image = await _memory_image(node, work)
-        identity = identity_archive(node, plan.hosts, files=True)
-        base = await trio.Path(image.initrd).read_bytes()
-        packed = base + await trio.to_thread.run_sync(pack, (identity,))
-        sources.append(await _open_memory_disk(node, image, packed, work))
+        initrd = work.folder / f"{node.name}.initrd"
+        await trio.to_thread.run_sync(shutil.copyfile, image.initrd, initrd)
+        await _add(initrd, identity_archive(node, plan.hosts, files=True))
+        sources.append(await _open_memory_disk(node, image, initrd, work))
     sources += [
         await _open_resting(node, index, disk, work, plan, folder)
         for index, disk in enumerate(node.disks)
@@ -165,37 +170,59 @@ async def open_resting_drives(
     return await _with_variables(node, sources, work, folder)
 
 
-async def _flatten(source: Path, kind: str, target: Path) -> None:
-    """Write a disk image's content as a raw and sparse file."""
-    await run(("qemu-img", "convert", "-f", kind, "-O", "raw", str(source), str(target)))
+async def _add(initrd: Path, archive: bytes) -> None:
+    """Let another archive lie over those of an initial RAM disk."""
+    packed = await trio.to_thread.run_sync(lz4.compress, archive)
+    async with await trio.open_file(initrd, "ab") as file:
+        await file.write(packed)
 
 
 async def _open_resting(
     node: NodePlan, index: int, disk: DiskPlan, work: Work, plan: Plan, folder: Path | None
 ) -> DiskSource:
-    raw = work.folder / f"{node.name}-{index}.raw"
     layer = None if folder is None else trio.Path(folder / f"disk{index}.qcow2")
     if layer is not None and await layer.exists():
-        await _flatten(Path(layer), "qcow2", raw)
-        return await work.open_raw(raw)
+        return await work.open_image_file(Path(layer), "qcow2")
+    made = work.folder / f"{node.name}-{index}"
     if disk.source == "image":
-        image = await work.open_image(stored_name(node.image or "", node.arch))
-        if image.disk is None:
-            raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
-        await _flatten(image.disk, "qcow2", raw)
-    elif disk.image is not None:
-        image = await work.open_image(disk.image)
-        await trio.to_thread.run_sync(write_netboot, image, raw)
-    elif disk.file is not None:
-        await _flatten(Path(disk.file), disk.format or "raw", raw)
+        return await _open_system(node, disk, work, plan, made)
+    if disk.file is not None:
+        return await _open_file(Path(disk.file), disk, work, made)
+    if disk.image is not None:
+        await trio.to_thread.run_sync(write_netboot, await work.open_image(disk.image), made)
     else:
-        await run(("qemu-img", "create", "-q", "-f", "raw", str(raw), f"{disk.size}M"))
+        made.touch(exist_ok=False)
+    _grow(made, disk)
+    return await work.open_raw(made)
+
+
+async def _open_file(file: Path, disk: DiskPlan, work: Work, made: Path) -> DiskSource:
+    """Open a disk's file where it is; one that grows gets a layer for that."""
+    kind = disk.format or "raw"
+    if disk.size is None:
+        return await work.open_image_file(file, kind)
+    await create_overlay(file, made, base_format=kind, size=disk.size << 20)
+    return await work.open_image_file(made, "qcow2")
+
+
+async def _open_system(
+    node: NodePlan, disk: DiskPlan, work: Work, plan: Plan, made: Path
+) -> DiskSource:
+    """Make the disk of a node whose system is in an image, so that it knows who it is."""
+    image = await work.open_image(stored_name(node.image or "", node.arch))
+    if image.disk is None:
+        raise MissingFeatureError(f"{node.name}: the image {node.image} has no disk")
+    await run(("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(image.disk), str(made)))
+    _grow(made, disk)
+    if node.configure:
+        await write_into_disk(made, system_files(node, plan.hosts))
+    return await work.open_raw(made)
+
+
+def _grow(raw: Path, disk: DiskPlan) -> None:
+    """Let a raw disk be as large as its layer would be."""
     if disk.size is not None:
-        # Its layer would have grown it.
         os.truncate(raw, max(disk.size << 20, raw.stat().st_size))
-    if disk.source == "image" and node.configure:
-        await write_into_disk(raw, system_files(node, plan.hosts))
-    return await work.open_raw(raw)
 
 
 async def _memory_image(node: NodePlan, work: Work) -> Image:
@@ -204,12 +231,13 @@ async def _memory_image(node: NodePlan, work: Work) -> Image:
     return image
 
 
-async def _open_memory_disk(node: NodePlan, image: Image, packed: bytes, work: Work) -> DiskSource:
+async def _open_memory_disk(node: NodePlan, image: Image, initrd: Path, work: Work) -> DiskSource:
     path = work.folder / f"{node.name}.raw"
     if node.tmpfs_root:
         image = replace(image, append=f"{image.append} {TMPFS_ROOT}")
     loader = await work.store.ensure_loader()
-    await write_memory_disk(path, loader, image, packed, uuid.UUID(node.uuid))
+    await write_memory_disk(path, loader, image, initrd, uuid.UUID(node.uuid))
+    await trio.Path(initrd).unlink()
     return await work.open_raw(path)
 
 

@@ -217,6 +217,8 @@ def _explained(held: Mapping[str, MachineCut]) -> Generator[None]:
         yield
     except NBDError as error:
         ended = [name for name, cut in held.items() if error.export.endswith(f" of {cut.socket}")]
+        if not ended:
+            raise
         raise MachineError(
             f"{', '.join(ended)}: its disk could not be read to the end: {error.reason}",
             hint="`netlab status` says what became of the node",

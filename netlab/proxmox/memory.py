@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 import stat
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import trio
@@ -19,6 +20,7 @@ from netlab.image.recipe import MICRO
 from netlab.image.store import Image
 from netlab.lab.access import NodeAccess
 from netlab.machine.identity import read_content
+from netlab.machine.streams import ProgramStream
 from netlab.plan.model import FilePlan, HostPlan, NodePlan
 from netlab.proxmox.persistence import memory_files
 
@@ -37,26 +39,52 @@ _ROOT = {entry.path: entry for entry in MICRO.entries}
 _FOLDER = 0o755
 
 
-async def capture_root(node: NodeAccess) -> bytes:
-    """Return the root file system of a running guest in memory, as an archive for its kernel.
+async def write_root(node: NodeAccess, target: Path) -> None:
+    """Write the root file system of a running guest in memory, as its kernel takes it at boot.
 
     It is read file by file while the guest runs: what it writes meanwhile may be there or not.
 
+    Args:
+        node: The guest.
+        target: The file to be made: an lz4 frame with a cpio archive.
+
     Raises:
-        CommandError: The guest could not pack it.
+        CommandError: The guest could not pack it, or it is larger than the guest's memory.
         MachineError: The machine ended.
+        OSError: The file cannot be written.
     """
-    archive = bytearray()
-    async with node.open_stream(("/bin/sh", "-c", _CAPTURE)) as stream:
+    async with (
+        await trio.open_file(target, "xb") as file,
+        node.open_stream(("/bin/sh", "-c", _CAPTURE)) as stream,
+        aclosing(_read_blocks(stream, node.plan)) as blocks,
+    ):
         await stream.send_eof()
-        while chunk := await stream.receive():
-            archive += chunk
+        await file.write(lz4.MAGIC)
+        async for block in blocks:
+            await file.write(await trio.to_thread.run_sync(lz4.compress_block, block))
         if stream.status != 0:
             raise CommandError(
                 f"{node.plan.name}: its file system could not be read",
                 hint="its image has to have find and cpio, as `micro` has",
             )
-    return bytes(archive)
+
+
+async def _read_blocks(stream: ProgramStream, plan: NodePlan) -> AsyncGenerator[bytes]:
+    """Yield what a guest sends in parts that are compressed each."""
+    block, total = bytearray(), 0
+    while chunk := await stream.receive():
+        total += len(chunk)
+        if total > plan.memory << 20:
+            raise CommandError(
+                f"{plan.name}: its files have more than the {plan.memory} MiB of its memory",
+                hint="they would not fit there at boot: remove some, sparse ones first",
+            )
+        block += chunk
+        while len(block) >= lz4.BLOCK:
+            yield bytes(block[: lz4.BLOCK])
+            del block[: lz4.BLOCK]
+    if block:
+        yield bytes(block)
 
 
 def identity_archive(node: NodePlan, hosts: Sequence[HostPlan], *, files: bool) -> bytes:
@@ -79,7 +107,7 @@ def identity_archive(node: NodePlan, hosts: Sequence[HostPlan], *, files: bool) 
 
 
 async def write_memory_disk(
-    target: Path, loader: Loader, image: Image, packed: bytes, identity: uuid.UUID
+    target: Path, loader: Loader, image: Image, initrd: Path, identity: uuid.UUID
 ) -> None:
     """Write the disk of a guest that lives in memory.
 
@@ -87,7 +115,7 @@ async def write_memory_disk(
         target: The file to be made, raw and sparse.
         loader: What boots it.
         image: The guest's, for the kernel and its command line.
-        packed: Archives that lie over each other in its root, as the kernel takes them.
+        initrd: Archives that lie over each other in its root, as the kernel takes them.
         identity: All identifiers of the disk follow from it.
 
     Raises:
@@ -95,20 +123,13 @@ async def write_memory_disk(
         MissingProgramError: sfdisk or mtools are not installed.
         OSError: The file cannot be written.
     """
-    initrd = target.with_suffix(".initrd")
-    await trio.Path(initrd).write_bytes(packed)
-    try:
-        await write_disk(
-            target,
-            loader,
-            identity=identity,
-            configuration=write_configuration(
-                kernel="/kernel", initrd="/initrd", append=image.append
-            ),
-            files={"kernel": image.packed_kernel, "initrd": initrd},
-        )
-    finally:
-        await trio.Path(initrd).unlink()
+    await write_disk(
+        target,
+        loader,
+        identity=identity,
+        configuration=write_configuration(kernel="/kernel", initrd="/initrd", append=image.append),
+        files={"kernel": image.packed_kernel, "initrd": initrd},
+    )
 
 
 def check_memory_image(node: NodePlan, image: Image) -> None:
@@ -123,11 +144,6 @@ def check_memory_image(node: NodePlan, image: Image) -> None:
             f"{node.name}: the image {image.name} has no disk, and cannot be put on one",
             hint=f"what has no disk is exported of {MICRO.name} and what is made of it",
         )
-
-
-def pack(archives: Sequence[bytes]) -> bytes:
-    """Return archives one after the other, each compressed as the kernel takes it."""
-    return b"".join(lz4.compress(archive) for archive in archives)
 
 
 def _without_mounts(table: Entry) -> Entry:

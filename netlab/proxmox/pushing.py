@@ -24,7 +24,7 @@ from netlab.proxmox.exporting import (
 )
 from netlab.proxmox.networks import assign_networks
 from netlab.proxmox.push import Progress, Pushed, Report, ignore, open_push
-from netlab.proxmox.sources import HeldSource
+from netlab.proxmox.sources import HeldSource, ImageSource
 from netlab.proxmox.target import NewMachine, PushOptions, Source, VirtualNetwork
 from netlab.vma.source import DiskSource, FileSource
 
@@ -180,6 +180,8 @@ def _source(drive: str, disk: DiskSource) -> Source:
     match disk:
         case HeldSource():
             return Source(drive, disk.socket, "raw", disk.size, disk.name)
+        case ImageSource():
+            return Source(drive, disk.path, disk.format, disk.size)
         case FileSource():
             return Source(drive, Path(disk.path), "raw", disk.size)
         case _:

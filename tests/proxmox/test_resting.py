@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
+import pytest
+
+from netlab.errors import ImageError
 from netlab.image.store import open_store
+from netlab.nbd.client import open_export
 from netlab.plan.files import anchor
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
+from netlab.process import run
 from netlab.proxmox.configuration import NAME, Configuration, parse
 from netlab.proxmox.drives import name_drives
-from netlab.proxmox.exporting import Request, export_plan
+from netlab.proxmox.exporting import MachineRequest, Request, export_plan, open_plan
 from netlab.topology.load import loads
 from netlab.vma import open_archive
 
@@ -83,6 +89,27 @@ async def test_disks_and_variables_are_exported_as_the_topology_says(tmp_path: P
     }
     variables = (tmp_path / "vars.fd").read_bytes()
     assert content(tmp_path / "uefi") == {"sata0": system, "efidisk0": variables}
+
+
+async def test_a_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, place = make_plan(tmp_path), tmp_path / "work"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    async with open_plan(plan, ["bios"], MachineRequest(), store=open_store()):
+        files = [path for path in place.rglob("*") if path.is_file()]
+        assert files
+        assert sum(path.stat().st_blocks * 512 for path in files) < MIB
+    assert not list(place.iterdir())
+
+
+async def test_a_disk_that_somebody_writes_to_is_not_exported(tmp_path: Path) -> None:
+    plan, address = make_plan(tmp_path), tmp_path / "socket"
+    server = ["qemu-nbd", "--fork", "--format=raw", f"--socket={address}"]
+    await run([*server, str(tmp_path / "data.raw")])
+    async with open_export(address):
+        with pytest.raises(ImageError, match=r"data\.raw: Failed to get shared .write. lock"):
+            await export_plan(plan, ["bios"], Request(folder=tmp_path / "dump"), store=open_store())
+    assert not list((tmp_path / "dump").glob("*"))
 
 
 async def restore(archive: Path, folder: Path) -> Configuration:
