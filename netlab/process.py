@@ -119,6 +119,16 @@ class Completed:
     stdout: bytes
     stderr: bytes
 
+    def check(self) -> None:
+        """Take a status other than 0 for an error.
+
+        Raises:
+            ProgramError: It is; with what was printed.
+        """
+        if self.status != 0:
+            output = (self.stderr or self.stdout).decode(errors="replace")
+            raise ProgramError(self.argv, self.status, output)
+
 
 def find_program(name: str) -> str:
     """Return the full path of a program, looked for as the user's shell would and in sbin.
@@ -158,10 +168,9 @@ async def run(
         MissingProgramError: It is not installed.
         ProgramError: It failed, and `check` is true.
     """
-    command = (find_program(argv[0]), *argv[1:])
     start = partial(
         trio.run_process,  # noqa: TID251
-        command,
+        (find_program(argv[0]), *argv[1:]),
         stdin=stdin,
         capture_stderr=True,
         check=False,
@@ -171,9 +180,8 @@ async def run(
     )
     done = await (start(capture_stdout=True) if stdout is None else start(stdout=stdout))
     completed = Completed(tuple(argv), done.returncode, done.stdout or b"", done.stderr)
-    if check and completed.status != 0:
-        output = (completed.stderr or completed.stdout).decode(errors="replace")
-        raise ProgramError(completed.argv, completed.status, output)
+    if check:
+        completed.check()
     return completed
 
 

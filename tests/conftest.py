@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import site
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +83,18 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert text == expected, f"{path.name} differs; pytest --update-golden if that is meant"
 
     return compare
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for 2 MiB; what starts later, such as a lab, sees it too."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a small disk")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 def install_for_everybody(folder: Path) -> None:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netlab.cli.candidates import complete_files, complete_labs, complete_nodes
 from netlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from netlab.lab.options import Options
 
 DEFAULT_TIMEOUT = 300.0
 """Seconds that nodes have to become ready: for slow hosts without KVM, not for patience."""
@@ -164,6 +167,16 @@ def check_timeout(timeout: float) -> None:
     """
     if not math.isfinite(timeout):
         raise UsageError(f"--timeout {timeout}: expected seconds")
+
+
+def make_options(accel: AccelChoice | None, max_workers: int | None, overcommit: bool) -> Options:
+    """Return how a lab is brought to life, of the three options that say so."""
+    # Imported here: completion and help need none of it.
+    from netlab.lab.options import Options
+
+    return Options(
+        accel=accel.value if accel else None, max_workers=max_workers, overcommit=overcommit
+    )
 
 
 def parse_variables(settings: Sequence[str] | None, option: str = "-s") -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ from netlab.cli.options import (
     TopologyOption,
     WorkersOption,
     check_timeout,
+    make_options,
     parse_variables,
 )
 from netlab.cli.output import say, write_json, write_table
@@ -32,11 +34,9 @@ from netlab.cli.topologies import find_topology, load_checks
 from netlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from netlab.cli.pythontests import PythonTests
     from netlab.cli.reports.outputs import Outputs
     from netlab.cli.session import Session
     from netlab.plan.checklist import PlannedCheck
-    from netlab.testing.script import Script
 
 app = make_app()
 
@@ -127,37 +127,27 @@ def run_test(
     variables = parse_variables(settings)
     plan, checks = load_checks(path, variables=variables, lab=name)
     checks = _select(checks, only or ())
-    if script_file is not None and (only or no_python):
-        raise UsageError("--script runs a script alone: --only and --no-python mean nothing to it")
+    _check_script(script_file, choosing=bool(only or no_python))
     # Imported here: what a mistake in the file needs least.
-    from netlab.cli.pythontests import find_tests
     from netlab.cli.reports.outputs import Outputs
     from netlab.cli.session import Session
-    from netlab.lab.options import Options
 
-    script = None if script_file is None else _load_script(script_file)
-    chosen = accel.value if accel else None
-    tests = (
-        None
-        if no_python or only or script
-        else find_tests(path, artifacts, variables=variables, accel=chosen)
-    )
-    checks = () if script else checks
-    if list_only:
-        return _list(checks, tests, script, output)
-    if not (checks or tests or script):
-        raise _nothing(path)
-    options = Options(accel=chosen, max_workers=max_workers, overcommit=overcommit)
+    options = make_options(accel, max_workers, overcommit)
     session = Session(
-        plan=plan,
-        options=options,
-        timeout=timeout,
-        checks=checks,
-        tests=tests,
-        folder=artifacts,
-        script=script,
+        plan=plan, options=options, timeout=timeout, checks=checks, tests=None, folder=artifacts
     )
+    if script_file is not None:
+        session = _with_script(session, script_file)
+    elif not (no_python or only):
+        session = _with_tests(session, path, variables)
+    if list_only:
+        return _list(session, output)
     return _run(session, Outputs(junit=junit, page=page, artifacts=artifacts, format=output), path)
+
+
+def _check_script(path: Path | None, *, choosing: bool) -> None:
+    if path is not None and choosing:
+        raise UsageError("--script runs a script alone: --only and --no-python mean nothing to it")
 
 
 def _nothing(path: Path) -> UsageError:
@@ -189,21 +179,30 @@ def _matches(name: str, pattern: str) -> bool:
     return pattern in name
 
 
-def _load_script(path: Path) -> Script:
+def _with_script(session: Session, path: Path) -> Session:
+    """Have a script run in place of all else."""
     # Imported here: most runs have none. Loaded before the lab: what is not Python starts nothing.
     from netlab.testing.script import load_script
 
-    return load_script(path)
+    return replace(session, checks=(), script=load_script(path))
 
 
-def _list(
-    checks: Sequence[PlannedCheck], tests: PythonTests | None, script: Script | None, output: Format
-) -> int:
-    rows = [(check.name, check.kind, f"{check.file}:{check.line}") for check in checks]
-    if tests is not None:
-        rows += [(file.name, "python", str(file)) for file in tests.files()]
-    if script is not None:
-        rows.append((script.name, "script", script.name))
+def _with_tests(session: Session, path: Path, variables: Mapping[str, str]) -> Session:
+    """Have the Python tests beside a topology run too, if there are any."""
+    # Imported here, as a script is.
+    from netlab.cli.pythontests import find_tests
+
+    accel = session.options.accel
+    tests = find_tests(path, session.folder, variables=variables, accel=accel)
+    return replace(session, tests=tests)
+
+
+def _list(session: Session, output: Format) -> int:
+    rows = [(check.name, check.kind, f"{check.file}:{check.line}") for check in session.checks]
+    if session.tests is not None:
+        rows += [(file.name, "python", str(file)) for file in session.tests.files()]
+    if session.script is not None:
+        rows.append((session.script.name, "script", session.script.name))
     columns = ("name", "kind", "place")
     if output is Format.json:
         write_json([dict(zip(columns, row, strict=True)) for row in rows])
@@ -213,6 +212,8 @@ def _list(
 
 
 def _run(session: Session, outputs: Outputs, path: Path) -> int:
+    if not (session.checks or session.tests or session.script):
+        raise _nothing(path)
     # Imported here: help and lists need none of it.
     from netlab.cli.journal import Journal
     from netlab.cli.reports.lines import open_lines

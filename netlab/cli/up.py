@@ -24,6 +24,7 @@ from netlab.cli.options import (
     TopologyOption,
     WorkersOption,
     check_timeout,
+    make_options,
     parse_variables,
 )
 from netlab.cli.output import format_seconds, say, write_json
@@ -77,13 +78,10 @@ def up(
     if dry_run:
         _describe(plan, output)
         return
-    from netlab.lab.options import Options
     from netlab.lab.start import Start
     from netlab.plan.files import anchor
 
-    options = Options(
-        accel=accel.value if accel else None, max_workers=max_workers, overcommit=overcommit
-    )
+    options = make_options(accel, max_workers, overcommit)
     plan = anchor(plan, str(path.absolute().parent))
     start = Start(plan=plan, topology=str(path.resolve()), options=options, timeout=timeout)
     _start(start, output)

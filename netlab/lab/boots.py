@@ -54,22 +54,33 @@ async def open_boots(
     ):
         for node in plan.nodes:
             _check_memory(node, images.get(_named(node)))
-        virtiofsd = find_virtiofsd()
-
-        def boot(node: NodePlan) -> Boot:
-            found = choose_boot(
-                node,
-                _files(images.get(_stored(node))),
-                own=lambda name: str(folder.absolute() / "nodes" / node.name / name),
-                firmware=firmware[node.name],
-                netboot=lambda name: str(paths[name].absolute()),
-                seed=make_seed(node, plan.hosts),
-            )
-            return replace(found, shares=choose_shares(node, virtiofsd))
-
-        boots = {node.name: boot(node) for node in plan.nodes}
+        boots = _choose_boots(plan, firmware, images, paths, folder)
         _tell_shares(boots, events)
         yield boots
+
+
+def _choose_boots(
+    plan: Plan,
+    firmware: Mapping[str, FirmwareFiles | None],
+    images: Mapping[str, Image],
+    served: Mapping[str, Path],
+    folder: Path,
+) -> dict[str, Boot]:
+    """Return what each node boots from, now that all that it may be is there."""
+    virtiofsd = find_virtiofsd()
+
+    def choose(node: NodePlan) -> Boot:
+        boot = choose_boot(
+            node,
+            _files(images.get(_stored(node))),
+            own=lambda name: str(folder.absolute() / "nodes" / node.name / name),
+            firmware=firmware[node.name],
+            netboot=lambda name: str(served[name].absolute()),
+            seed=make_seed(node, plan.hosts),
+        )
+        return replace(boot, shares=choose_shares(node, virtiofsd))
+
+    return {node.name: choose(node) for node in plan.nodes}
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from netlab.lab.node import Circumstances, Node
 from netlab.lab.options import Options
 from netlab.lab.promises import open_promise
 from netlab.machine.accel import AccelChoice, find_obstacle, host_arch, probe, recall
-from netlab.machine.boot import Boot, FirmwareFiles
+from netlab.machine.boot import Boot
 from netlab.machine.cut import Cut, open_cut
 from netlab.machine.hostfiles import find_emulators, find_files
 from netlab.machine.kept import kept_folder
@@ -149,8 +149,7 @@ async def open_lab(
         events: Where to record what happens.
 
     Raises:
-        CapacityError: The host has not enough memory; nothing was started.
-        HostError: The host lacks something; nothing was started.
+        HostError: The host lacks something, or memory (CapacityError); nothing was started.
         InputError: A file that the plan names is not what it should be; nothing was started.
         ImageError: An image could not be built.
         SandboxError: The links could not be made, do not carry frames, or went away.
@@ -158,22 +157,49 @@ async def open_lab(
     """
     options = options or Options()
     events = events or EventLog()
+    store = (store or open_store()).with_images(plan.images)
+    async with (
+        _open_room(plan, options, folder) as room,
+        _open_files(plan, options, store, events, room) as (found, boots),
+        _open_links(found, room, events) as sandbox,
+    ):
+        accels = await _choose_accels(found, options, sandbox, store, events)
+        lab = Lab(found, events, sandbox, accels, room)
+        async with _open_nodes(lab, boots, slots=options.slots):
+            yield lab
+
+
+@asynccontextmanager
+async def _open_room(plan: Plan, options: Options, folder: Path | None) -> AsyncGenerator[Path]:
+    """Give a lab its folder, and promise it the memory that it needs."""
     async with AsyncExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         if not options.overcommit:
             await stack.enter_async_context(open_promise(plan, wait=options.wait_memory))
-        store = (store or open_store()).with_images(plan.images)
-        plan, firmware = await _find_all(plan, options, store, events)
-        stack.enter_context(store.downloads.hold(find_paths(plan.nodes)))
-        boots = await stack.enter_async_context(
-            open_boots(plan, firmware, store=store, events=events, folder=folder)
-        )
-        sandbox = await stack.enter_async_context(_open_links(plan, folder, events))
-        accels = await _choose_accels(plan, options, sandbox, store, events)
-        lab = Lab(plan, events, sandbox, accels, folder)
-        await stack.enter_async_context(_open_nodes(lab, boots, slots=options.slots))
-        yield lab
+        yield folder
+
+
+@asynccontextmanager
+async def _open_files(
+    plan: Plan, options: Options, store: Store, events: EventLog, folder: Path
+) -> AsyncGenerator[tuple[Plan, dict[str, Boot]]]:
+    """Find what a plan needs of this host, before anything starts, and keep its files there.
+
+    The plan comes back with the paths of the files that it names.
+    """
+    _check_accel(plan, options)
+    find_emulators(plan.nodes)
+    check_segments(plan.segments)
+
+    def tell(progress: Progress) -> None:
+        events.record("image", str(progress))
+
+    plan = await bring_files(plan, plan.nodes, store.downloads, tell=tell)
+    firmware = find_files(plan.nodes)
+    with store.downloads.hold(find_paths(plan.nodes)):
+        async with open_boots(plan, firmware, store=store, events=events, folder=folder) as boots:
+            yield plan, boots
 
 
 @asynccontextmanager
@@ -207,21 +233,6 @@ async def _open_nodes(lab: Lab, boots: Mapping[str, Boot], *, slots: int) -> Asy
             run = partial(node.run, boots[name], lab.accels[name].accel, circumstances)
             tasks.start_soon(_run_after, servers, run)
         yield
-
-
-async def _find_all(
-    plan: Plan, options: Options, store: Store, events: EventLog
-) -> tuple[Plan, dict[str, FirmwareFiles | None]]:
-    """Find what a plan needs of this host, before anything starts, and where its files are."""
-    _check_accel(plan, options)
-    find_emulators(plan.nodes)
-    check_segments(plan.segments)
-
-    def tell(progress: Progress) -> None:
-        events.record("image", str(progress))
-
-    plan = await bring_files(plan, plan.nodes, store.downloads, tell=tell)
-    return plan, find_files(plan.nodes)
 
 
 async def _run_after(servers: Sequence[Node], run: Callable[[], Awaitable[None]]) -> None:

@@ -13,10 +13,8 @@ inside it ends every call that needs it with MachineDiedError, and nothing else.
 from __future__ import annotations
 
 import shlex
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, final
 
@@ -34,14 +32,14 @@ from netlab.machine.boot import Boot, Share
 from netlab.machine.companion import Companion, Surroundings
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
+from netlab.machine.launch import Streams, open_life
 from netlab.machine.life import Life
-from netlab.machine.logs import prepare_logs
 from netlab.machine.qmp import QMP, open_qmp
 from netlab.machine.shares import open_shares
 from netlab.machine.tpm import open_tpm
 from netlab.machine.transcript import Transcript, open_transcript
 from netlab.plan.model import NodePlan
-from netlab.process import Launcher, Process, find_program
+from netlab.process import Launcher, find_program
 from netlab.scopes import open_background
 
 SHUTDOWN_GRACE = 10.0
@@ -271,24 +269,12 @@ async def open_machine(
     async with (
         _open_companions(boot, numbers, surroundings) as companions,
         open_background() as nursery,
+        open_life(node, command, companions, surroundings, nursery) as (life, streams),
+        _open_health(life, streams, boot, nursery) as health,
     ):
-        ends = {number: one.end for number, one in companions.items()}
-        given = _Theirs(numbers=numbers, ends=ends)
-        streams, process = await _launch(node, command, given, launcher, folder)
-        life = Life(name=node.name, process=process, folder=folder)
-        nursery.start_soon(life.watch)
-        try:
-            async with _open_health(life, streams, boot) as health:
-                nursery.start_soon(health.watch_events)
-                nursery.start_soon(health.watch_console)
-                for companion in companions.values():
-                    nursery.start_soon(companion.watch, life, health)
-                try:
-                    yield Machine(node, life, health, boot.shares)
-                finally:
-                    await life.end()
-        finally:
-            await life.end()
+        for companion in companions.values():
+            nursery.start_soon(companion.watch, life, health)
+        yield Machine(node, life, health, boot.shares)
 
 
 @asynccontextmanager
@@ -305,8 +291,10 @@ async def _open_companions(
 
 
 @asynccontextmanager
-async def _open_health(life: Life, streams: _Streams, boot: Boot) -> AsyncGenerator[Health]:
-    """Speak over a machine's channels, and write down what is said, while the block runs."""
+async def _open_health(
+    life: Life, streams: Streams, boot: Boot, nursery: trio.Nursery
+) -> AsyncGenerator[Health]:
+    """Speak over a machine's channels, and write down what is said, until QEMU has ended."""
     async with AsyncExitStack() as stack:
         said = [
             stack.enter_context(open_transcript(life.folder / name))
@@ -319,50 +307,14 @@ async def _open_health(life: Life, streams: _Streams, boot: Boot) -> AsyncGenera
             open_agent(streams.agent, explain=life.explain, transcript=said[0])
         )
         qmp = await stack.enter_async_context(_open_monitor(streams.qmp, life, said[1]))
-        yield Health(life.name, qmp, agent, console, kernel=boot.kernel is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Streams:
-    """Our ends of a machine's channels."""
-
-    qmp: trio.SocketStream
-    agent: trio.SocketStream
-    console: trio.SocketStream
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Theirs:
-    """QEMU's numbers of its descriptors, and its ends of what was there before it, by number."""
-
-    numbers: Channels
-    ends: Mapping[int, socket.socket]
-
-
-async def _launch(
-    node: NodePlan, command: tuple[str, ...], given: _Theirs, launcher: Launcher, folder: Path
-) -> tuple[_Streams, Process]:
-    numbers = given.numbers
-    taps = {
-        number: interface.tap
-        for number, interface in zip(numbers.interfaces, node.interfaces, strict=True)
-    }
-    with ExitStack() as ours, ExitStack() as theirs:
-        log = theirs.enter_context(prepare_logs(folder, command))
-        ends: list[trio.SocketStream] = []
-        descriptors: dict[int, int] = {}
-        for number in (numbers.qmp, numbers.agent, numbers.console):
-            mine, his = socket.socketpair()
-            ours.callback(mine.close)
-            descriptors[number] = theirs.enter_context(his).fileno()
-            ends.append(trio.SocketStream(trio.socket.from_stdlib_socket(mine)))
-        descriptors[1] = descriptors[2] = log.fileno()
-        for number, end in given.ends.items():
-            descriptors[number] = theirs.enter_context(end).fileno()
-        process = await launcher.launch(command, descriptors=descriptors, taps=taps)
-        ours.pop_all()
-    qmp, agent, console = ends
-    return _Streams(qmp=qmp, agent=agent, console=console), process
+        health = Health(life.name, qmp, agent, console, kernel=boot.kernel is not None)
+        nursery.start_soon(health.watch_events)
+        nursery.start_soon(health.watch_console)
+        try:
+            yield health
+        finally:
+            # Before its channels are closed: its last words are written down, too.
+            await life.end()
 
 
 @asynccontextmanager

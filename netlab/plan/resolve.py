@@ -20,6 +20,7 @@ from netlab.plan.model import (
     NodePlan,
     Plan,
     PortPlan,
+    RoutePlan,
     SegmentPlan,
 )
 from netlab.plan.names import (
@@ -75,12 +76,7 @@ def resolve(topology: Topology, *, lab: str | None = None, placed: Mistakes | No
         nodes=planned,
         segments=tuple(_segment(name, segment) for segment in segments),
         hosts=tuple(_host(node, addressing) for node in planned),
-        warnings=(
-            *(one.text for one in (*topology.warnings, *placed.all())),
-            *_missing_ids(nodes.values()),
-            *_ways_out(planned),
-            *warnings,
-        ),
+        warnings=(*_warnings(topology, placed, nodes.values(), planned), *warnings),
         images=_images(topology, planned),
     )
 
@@ -139,10 +135,7 @@ def _node(
     mistakes: Mistakes,
 ) -> NodePlan:
     settings = node.settings
-    # A gateway may be on the interface that was left out.
-    routing = Mistakes(mistakes.source) if mistakes.incomplete else mistakes
     uuid = node.node.uuid or machine_uuid(lab, node.name)
-    own = {one.name: addressing.ports[node.name, one.name] for one in interfaces}
     return NodePlan(
         name=node.name,
         id=node.id,
@@ -157,7 +150,7 @@ def _node(
         uuid=uuid,
         interfaces=interfaces,
         loopback=tuple(map(str, addressing.loopbacks[node.name])),
-        routes=plan_routes(node, own, routing),
+        routes=_routes(node, interfaces, addressing, mistakes),
         files=settings.files,
         run=settings.run,
         firmware=settings.firmware,
@@ -172,6 +165,18 @@ def _node(
         devices=_devices(settings.devices, uuid),
         shares=settings.shares,
     )
+
+
+def _routes(
+    node: PlannedNode,
+    interfaces: Iterable[InterfacePlan],
+    addressing: Addressing,
+    mistakes: Mistakes,
+) -> tuple[RoutePlan, ...]:
+    # A gateway may be on the interface that was left out.
+    routing = Mistakes(mistakes.source) if mistakes.incomplete else mistakes
+    own = {one.name: addressing.ports[node.name, one.name] for one in interfaces}
+    return plan_routes(node, own, routing)
 
 
 def _devices(devices: DevicesPlan, uuid: str) -> DevicesPlan:
@@ -210,6 +215,14 @@ def _host(node: NodePlan, addressing: Addressing) -> HostPlan:
     ]
     ordered = sorted(addresses, key=lambda address: address.version)
     return HostPlan(name=node.name, addresses=tuple(address.host for address in ordered))
+
+
+def _warnings(
+    topology: Topology, placed: Mistakes, nodes: Iterable[PlannedNode], planned: Iterable[NodePlan]
+) -> tuple[str, ...]:
+    """Return what an author may not have meant: what has a place in the file comes first."""
+    texts = (one.text for one in (*topology.warnings, *placed.all()))
+    return (*texts, *_missing_ids(nodes), *_ways_out(planned))
 
 
 def _missing_ids(nodes: Iterable[PlannedNode]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netlab.plan.contents import find_content
 from netlab.plan.parts import NO_SEED, CloudInitPlan, UserPlan
-from netlab.topology.cloudinit import CloudInit
+from netlab.topology.cloudinit import CloudInit, User
 from netlab.topology.contents import Content
 from netlab.topology.model import Topology
 from netlab.topology.source import Mistakes, Path
@@ -36,18 +36,19 @@ def plan_cloud_init(
 
     return CloudInitPlan(
         enabled=True,
-        users=tuple(
-            UserPlan(
-                name=name,
-                ssh_authorized_keys=user.ssh_authorized_keys,
-                groups=user.groups,
-                sudo=user.sudo,
-                shell=user.shell,
-                hashed_passwd=user.hashed_passwd,
-            )
-            for name, user in said.users.items()
-        ),
+        users=tuple(_user(name, user) for name, user in said.users.items()),
         ssh_authorized_keys=said.ssh_authorized_keys,
         user_data=read("user_data", said.user_data),
         network_config=read("network_config", said.network_config),
+    )
+
+
+def _user(name: str, user: User) -> UserPlan:
+    return UserPlan(
+        name=name,
+        ssh_authorized_keys=user.ssh_authorized_keys,
+        groups=user.groups,
+        sudo=user.sudo,
+        shell=user.shell,
+        hashed_passwd=user.hashed_passwd,
     )

@@ -109,10 +109,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
     given = _given_files(layers)
     image, facts = _image(values.get("image"), places.get("image", place), mistakes)
     platform = plan_platform(image, facts, values, {"image": place, **places}, mistakes)
-    root = values.get("disk"), places.get("disk", place)
-    others = values.get("disks", ()), places.get("disks", place)
-    installer = bool(values.get("cdroms")) or values.get("boot") == "network"
-    disks = plan_disks(facts, root, others, mistakes, installer=installer)
+    disks = _disks(facts, values, places, place, mistakes)
     cdroms = values.get("cdroms", ()), places.get("cdroms", place)
     settings = NodeSettings(
         **{key: values.get(key, usual) for key, usual in _USUAL.items()},
@@ -123,7 +120,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         firmware=platform.firmware,
         boot=values.get("boot", facts.boots[0]),
         disks=disks,
-        tmpfs_root=root[0] is NO_DISK and image is not None,
+        tmpfs_root=values.get("disk") is NO_DISK and image is not None,
         cdroms=plan_cdroms(facts, cdroms, disks, mistakes),
         cloud_init=plan_cloud_init(
             values.get("cloud_init"), places.get("cloud_init", place), topology, mistakes
@@ -134,10 +131,7 @@ def merge(topology: Topology, pattern: str, mistakes: Mistakes) -> NodeSettings:
         files=_files(given, topology, mistakes),
         places=places,
     )
-    _check_image(settings, mistakes)
-    _check_secure_boot(settings, mistakes)
-    _check_guest(settings, mistakes)
-    _check_tpm(settings, mistakes)
+    _check(settings, mistakes)
     return settings
 
 
@@ -188,6 +182,14 @@ def _image(name: str | None, place: Path, mistakes: Mistakes) -> tuple[str | Non
             hint = mistakes.suggest(name, IMAGES, known)
         mistakes.add(place, f"the image {quote(name)} is not known", hint)
     return name, IMAGES.get(name, IMAGES[DEFAULT_IMAGE])
+
+
+def _check(settings: NodeSettings, mistakes: Mistakes) -> None:
+    """Find settings that a node cannot have together."""
+    _check_image(settings, mistakes)
+    _check_secure_boot(settings, mistakes)
+    _check_guest(settings, mistakes)
+    _check_tpm(settings, mistakes)
 
 
 def _check_image(settings: NodeSettings, mistakes: Mistakes) -> None:
@@ -293,6 +295,19 @@ def _given_files(layers: list[tuple[Path, Settings]]) -> dict[str, tuple[Path, F
         for path, file in (layer.files or {}).items():
             files[path] = ((*owner, "files", path), file)
     return files
+
+
+def _disks(
+    facts: ImageFacts,
+    values: Mapping[str, Any],
+    places: Mapping[str, Path],
+    place: Path,
+    mistakes: Mistakes,
+) -> tuple[DiskPlan, ...]:
+    root = values.get("disk"), places.get("disk", place)
+    others = values.get("disks", ()), places.get("disks", place)
+    installer = bool(values.get("cdroms")) or values.get("boot") == "network"
+    return plan_disks(facts, root, others, mistakes, installer=installer)
 
 
 def _shares(

@@ -59,9 +59,8 @@ def spawn(
         sources = _lift(descriptors, opened)
         reader, writer = os.pipe2(os.O_CLOEXEC)
         opened.append(reader)
-        floor = max(sources) + 1
         # Out of the way of the numbers that the child wants, like the sources.
-        lifted = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, floor)
+        lifted = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, max(sources) + 1)
         os.close(writer)
         child = os.fork()
         if child == 0:

@@ -75,10 +75,8 @@ async def run_check(
         folder=folder if failures else None,
     )
     if result.folder is not None:
-        try:
-            await _keep(lab, result.folder, f"{result.message}\n\n{evidence}".strip(), collect)
-        except OSError as error:
-            lost = f"not all evidence can be kept: {error.filename or folder}: {error.strerror}"
+        text = f"{result.message}\n\n{evidence}".strip()
+        if lost := await _keep(lab, result.folder, text, collect):
             return replace(result, evidence=f"{result.evidence}\n{lost}".strip())
     return result
 
@@ -123,7 +121,16 @@ def _shorten(text: str) -> str:
     return f"{text[:EVIDENCE_LIMIT]}\n… and {len(text) - EVIDENCE_LIMIT} more characters"
 
 
-async def _keep(lab: LabDriver, folder: Path, text: str, collect: Collect | None) -> None:
+async def _keep(lab: LabDriver, folder: Path, text: str, collect: Collect | None) -> str:
+    """Keep evidence in a folder; return what is lost, if not all of it can be."""
+    try:
+        await _write(lab, folder, text, collect)
+    except OSError as error:
+        return f"not all evidence can be kept: {error.filename or folder}: {error.strerror}"
+    return ""
+
+
+async def _write(lab: LabDriver, folder: Path, text: str, collect: Collect | None) -> None:
     await trio.Path(folder).mkdir(parents=True, exist_ok=True)
     await trio.Path(folder / "failure.txt").write_text(f"{text}\n", encoding="utf-8")
     if collect is None:

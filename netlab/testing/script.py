@@ -204,13 +204,10 @@ async def run_script(
     Raises:
         InputError: Two nodes have the same name in Python, or the lab lives in another process.
     """
-    live = lab.lab
-    if not isinstance(live, Lab):
-        raise InputError("a script needs a lab in its own process")
+    live = _live(lab)
     began = time.monotonic()
     records = {node.name: Record() for node in lab}
     parts: Sequence[Part] = ()
-    failure: ScriptFailure | None = None
     thread = _Thread(script)
     with trio.move_on_after(timeout) as scope:
         async with open_portal() as portal:
@@ -219,11 +216,16 @@ async def run_script(
             parts = driver.parts
             for node in lab:
                 portal.tasks.start_soon(records[node.name].follow, live, live[node.name])
-            failure = await portal.run(lambda: thread.run(symbols))
-    if scope.cancelled_caught:
-        failure = thread.failure or thread.late(timeout)
+            await portal.run(lambda: thread.run(symbols))
+    failure = thread.failure or (thread.late(timeout) if scope.cancelled_caught else None)
     seconds = time.monotonic() - began
     return ScriptResult(name=script.name, seconds=seconds, parts=tuple(parts), failure=failure)
+
+
+def _live(lab: LabDriver) -> Lab:
+    if not isinstance(lab.lab, Lab):
+        raise InputError("a script needs a lab in its own process")
+    return lab.lab
 
 
 class _Thread:
@@ -239,7 +241,7 @@ class _Thread:
         self._ident = 0
         self._ended_at: tuple[Place, ...] = ()
 
-    def run(self, symbols: dict[str, Any]) -> ScriptFailure | None:
+    def run(self, symbols: dict[str, Any]) -> None:
         """Run the script in this thread."""
         import threading
 
@@ -258,7 +260,6 @@ class _Thread:
             self._ended_at = self._places(traceback.extract_tb(error.__traceback__))
         except Exception as error:  # noqa: BLE001 # whatever it is, it is why the script failed
             self.failure = self._explain(error, error)
-        return self.failure
 
     def late(self, timeout: float) -> ScriptFailure:
         """Say where the script was, or is, when time was up."""

@@ -95,6 +95,14 @@ async def nothing_known() -> str:
     return ""
 
 
+async def _look_once(look: Callable[[], Awaitable[Seen[T]]]) -> Seen[T]:
+    """Look; an agent that is just being started again is what is seen then."""
+    try:
+        return await look()
+    except AgentError as error:
+        return Seen(instead=error.message)
+
+
 async def poll(
     what: str,
     look: Callable[[], Awaitable[Seen[T]]],
@@ -127,14 +135,10 @@ async def poll(
 
     async with within(limit, give_up):
         while True:
-            try:
-                seen = await look()
-            except AgentError as error:
-                instead = error.message
-            else:
-                if seen.value is not None:
-                    return seen.value
-                instead = seen.instead
+            seen = await _look_once(look)
+            if seen.value is not None:
+                return seen.value
+            instead = seen.instead
             await trio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
     raise AssertionError("unreachable")

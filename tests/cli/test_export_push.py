@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import NETLAB, Here
-from tests.proxmox.conftest import Serving, serve
 from tests.proxmox.facts import complain
+from tests.proxmox.serving import Serving, serve
 
 TOPOLOGY = """\
 name: pair

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -212,17 +211,6 @@ async def test_what_cannot_be_fetched_says_where_to_put_it(
     assert str(caught.value.hint).endswith(f"put it here: {place}")
     place.write_bytes(CONTENT)
     assert (await downloads.ensure(file)).read_bytes() == CONTENT
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Generator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a small disk")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 async def test_a_full_disk_is_told_and_left_as_it_was(server: Server, small: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
@@ -36,16 +34,6 @@ nodes:
 links: [{endpoints: [disk1, disk2, memory], subnet: 10.9.0.0/24}]
 """
 SIZE = 30 << 20
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Generator[Path]:
-    """A folder with room for little; a lab that starts later sees it too."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 async def test_the_disks_of_several_nodes_are_held_at_one_moment(

@@ -30,7 +30,7 @@ from netlab.testing import LabDriver
 from netlab.testing.waiting import Seen, make_limit, poll
 from netlab.vma import open_archive
 from tests.lab.conftest import Home
-from tests.proxmox.conftest import serve
+from tests.proxmox.serving import serve
 
 pytestmark = pytest.mark.machines
 
@@ -59,15 +59,6 @@ SLOW = ("--compress", "zstd:9")
 """So that there is a middle of it."""
 
 WITHIN = 120.0
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Generator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_an_export_leaves_nothing_whatever_becomes_of_it(

@@ -1,58 +1,51 @@
-"""A host of Proxmox that serves while a test runs."""
+"""A host of Proxmox, and what is pushed to it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from netlab.proxmox.api import Host
+from netlab.proxmox.push import Pushed
+from netlab.proxmox.target import Source
+from tests.proxmox.pushes import flat_copies, image, push_one
+from tests.proxmox.serving import Serving, serve
 
-
-@dataclass(frozen=True)
-class Serving:
-    """A host that serves: its inside, how it is reached, and its certificate's file."""
-
-    inside: Any
-    host: Host
-    certificate: str
-
-    def calls(self) -> list[tuple[str, str]]:
-        """Return what was called, but looks at tasks."""
-        requests = cast("list[tuple[str, str, bytes]]", self.inside.requests)
-        return [(method, path) for method, path, _ in requests if "/tasks/" not in path]
-
-    def tags(self) -> dict[int, str]:
-        return {machine.vmid: machine.config.get("tags", "") for machine in self.inside.vms}
-
-
-@contextmanager
-def serve(folder: Path) -> Generator[Serving]:
-    """Let a host serve on a port of its own, with a certificate of its own."""
-    certificates = cast("Any", import_module("fakepve.certs"))
-    plugin = cast("Any", import_module("fakepve.pytest_plugin"))
-    certificate, key, der = certificates.make_cert(str(folder), hosts=("127.0.0.1",))
-    inside = cast("Any", import_module("tests.proxmox.host")).Proxmox(host="127.0.0.1", port=0)
-    server = plugin._Serving(inside, certificate, key)
-    try:
-        host = Host(
-            address=inside.url,
-            token="netlab@pve!lab=secret",
-            fingerprint=hashlib.sha256(der).hexdigest(),
-        )
-        yield Serving(inside, host, certificate)
-    finally:
-        inside.interrupted = True
-        server.stop()
+SIZE, VARIABLES = 1 << 20, 540_672
+"""Bytes of what is pushed."""
 
 
 @pytest.fixture
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Generator[Serving]:
     with serve(tmp_path_factory.mktemp("certificate")) as host:
         yield host
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> tuple[Source, ...]:
+    """A disk that is an overlay over another, and variables of a firmware."""
+    base, overlay, variables = (tmp_path / name for name in ("base", "over,lay", "variables"))
+    base.write_bytes(b"content of the disk".ljust(SIZE, b"\0"))
+    image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(overlay))
+    variables.write_bytes(b"v" * VARIABLES)
+    return (
+        Source("scsi0", overlay, "qcow2", SIZE),
+        Source("efidisk0", variables, "raw", VARIABLES),
+    )
+
+
+@pytest.fixture
+def make(
+    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
+) -> Callable[[], Awaitable[Pushed]]:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+
+    async def run() -> Pushed:
+        try:
+            return await push_one(sources, serving, folder)
+        finally:
+            assert not flat_copies(folder)
+
+    return run

@@ -16,7 +16,7 @@ import trio
 from netlab.errors import CertificateError, ProxmoxError, ProxmoxTaskError, UsageError
 from netlab.proxmox.api import Host, _pin, open_api
 from netlab.proxmox.calls import Call
-from tests.proxmox.conftest import Serving, serve
+from tests.proxmox.serving import Serving, serve
 
 VERSION = Call(about="ask for the version", method="GET", path="/version")
 START = Call(

@@ -19,8 +19,8 @@ from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure
 from netlab.proxmox.networks import parse_mapping
 from netlab.proxmox.push import Pushed
 from netlab.topology.load import loads
-from tests.proxmox.conftest import Serving
 from tests.proxmox.plans import wide
+from tests.proxmox.serving import Serving
 
 PAGE = files("netlab").joinpath("docs/proxmox.md").read_text(encoding="utf-8")
 OPTIONS = ExportOptions(

@@ -1,29 +1,19 @@
-"""Machines on their way to Proxmox, and what is left when it fails: nothing."""
+"""Machines on their way to Proxmox."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-import trio
 
-from netlab.errors import (
-    ConfigurationError,
-    NetlabError,
-    ProgramError,
-    ProxmoxError,
-    ProxmoxTaskError,
-)
+from netlab.errors import ConfigurationError, ProxmoxError
 from netlab.proxmox.calls import Call, plan_push, with_file
 from netlab.proxmox.configuration import NAME, Configuration, make_configuration
-from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure
-from netlab.proxmox.networks import Network
-from netlab.proxmox.push import Progress, Pushed, Report, find_vmid, ignore, push
-from netlab.proxmox.target import NewMachine, PushOptions, Source, VirtualNetwork
+from netlab.proxmox.push import Progress, Pushed, find_vmid
+from netlab.proxmox.target import Source, VirtualNetwork
 from netlab.proxmox.undo import (
     MACHINES,
     ROLLBACK,
@@ -33,101 +23,11 @@ from netlab.proxmox.undo import (
     stop_machine,
     stop_task,
 )
-from tests.proxmox.conftest import Serving
 from tests.proxmox.facts import complain
-from tests.proxmox.plans import pair
+from tests.proxmox.pushes import CONFIGURATION, OPTIONS, image, machine, push_one
+from tests.proxmox.serving import Serving
 
 GOLDEN = Path(__file__).parent / "golden"
-OPTIONS = PushOptions(
-    node="pve1",
-    storage="local-lvm",
-    import_storage="local",
-    networks=(VirtualNetwork("lan7", "vlan7"), VirtualNetwork("cable", "a:cable--b:cable")),
-    start=True,
-)
-CONFIGURATION = configure(
-    pair(),
-    pair().node("a"),
-    ExportOptions(
-        vmid=9001,
-        disks=(Disk(drive="scsi0", size=1 << 20),),
-        efi=EfiVariables(size=540_672),
-        mapping=(("vlan7", Network("lan7")), ("a:cable--b:cable", Network("cable"))),
-        description="notes: 100 %\nsecond",
-    ),
-)
-
-
-def machine(
-    sources: Sequence[Source] | None, configuration: Configuration = CONFIGURATION
-) -> NewMachine:
-    given = None if sources is None else tuple(sources)
-    return NewMachine(vmid=9001, configuration=configuration, sources=given)
-
-
-async def push_one(
-    sources: Sequence[Source],
-    serving: Serving,
-    folder: Path,
-    report: Report = ignore,
-    configuration: Configuration = CONFIGURATION,
-) -> Pushed:
-    machines = [machine(sources, configuration)]
-    return await push(machines, serving.host, OPTIONS, folder=folder, report=report)
-
-
-def flat_copies(folder: Path) -> list[Path]:
-    return list(folder.glob("netlab-*"))
-
-
-SIZE, VARIABLES = 1 << 20, 540_672
-"""Bytes of what is pushed."""
-
-
-def damaged(_: Path) -> str:
-    return "f" * 64
-
-
-def image(*arguments: str) -> None:
-    subprocess.run(["qemu-img", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> tuple[Source, ...]:
-    """A disk that is an overlay over another, and variables of a firmware."""
-    base, overlay, variables = (tmp_path / name for name in ("base", "over,lay", "variables"))
-    base.write_bytes(b"content of the disk".ljust(SIZE, b"\0"))
-    image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(overlay))
-    variables.write_bytes(b"v" * VARIABLES)
-    return (
-        Source("scsi0", overlay, "qcow2", SIZE),
-        Source("efidisk0", variables, "raw", VARIABLES),
-    )
-
-
-@pytest.fixture
-def make(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> Callable[[], Awaitable[Pushed]]:
-    folder = tmp_path / "flat"
-    folder.mkdir()
-
-    async def run() -> Pushed:
-        try:
-            return await push_one(sources, serving, folder)
-        finally:
-            assert not flat_copies(folder)
-
-    return run
-
-
-def assert_nothing_is_left(serving: Serving) -> None:
-    inside = serving.inside
-    assert not serving.tags()
-    assert not inside.storages["local"].get("volumes")
-    assert not inside.storages["local-lvm"].get("volumes")
-    assert inside.sdn == inside.pending == {"zones": {}, "vnets": {}}
-    assert inside.lock == ""
 
 
 async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
@@ -234,128 +134,6 @@ async def test_a_zone_of_an_earlier_push_is_used(
     assert (await make()).networks == ("lan7", "cable")
 
 
-FAILURES = {
-    "an upload that arrives damaged": ("upload", "checksum mismatch"),
-    "a machine that cannot be created": ("create", "no space left"),
-    "a machine that does not start": ("start", "no such bridge"),
-    "networks that cannot be put to work": ("apply", "ifreload failed"),
-    "a network that is refused": ("vnet", "refused"),
-    "an upload that is refused": ("right", "refused"),
-}
-
-
-@pytest.mark.parametrize("step", [step for step, _ in FAILURES.values()], ids=list(FAILURES))
-async def test_what_a_failed_push_made_is_taken_back(
-    step: str,
-    serving: Serving,
-    make: Callable[[], Awaitable[Pushed]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    inside = serving.inside
-    if step == "upload":
-        monkeypatch.setattr("netlab.proxmox.flat._digest", damaged)
-    elif step == "create":
-        inside.storages["local-lvm"]["avail"] = 1
-    elif step == "start":
-        inside.failures[("POST", "/nodes/{node}/qemu/{vmid}/status/start")] = {
-            "status": 500, "message": "no such bridge", "times": 1, "error": None, "html": False,
-        }  # fmt: skip
-    elif step == "apply":
-        inside.apply_error = "ifreload failed"
-    else:
-        path = "/cluster/sdn/vnets" if step == "vnet" else "/storage/local/upload"
-        inside.failures[("POST", path)] = {
-            "status": 403, "message": "refused", "times": 1, "error": None, "html": False,
-        }  # fmt: skip
-    with pytest.raises(ProxmoxError):
-        await make()
-    inside.apply_error = ""
-    assert_nothing_is_left(serving)
-
-
-STEPS = (
-    "make a flat copy of efidisk0", "look whether 9001", "look which zones", "lock the virtual",
-    "make the network cable", "put the networks", "upload scsi0", "upload efidisk0", "create the",
-    "remove the upload netlab-9001-efidisk0", "start the machine",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("step", STEPS)
-async def test_a_push_that_is_cancelled_is_taken_back_whenever_that_is(
-    step: str, serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    with trio.CancelScope() as scope:
-
-        def report(progress: Progress) -> None:
-            if progress.about.startswith(step):
-                scope.cancel()
-
-        await push_one(sources, serving, tmp_path, report)
-    assert scope.cancelled_caught
-    assert_nothing_is_left(serving)
-    assert not flat_copies(tmp_path)
-
-
-async def test_a_push_that_is_cancelled_before_the_host_has_answered_is_taken_back(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    inside = serving.inside
-    inside.time_scale = 1
-    with trio.CancelScope() as scope:
-
-        def report(progress: Progress) -> None:
-            begun = progress.about.startswith("create the machine")
-            inside.network["latency"] = 0.5 if begun else 0
-            if begun:
-                scope.deadline = trio.current_time() + 0.1
-
-        await push_one(sources, serving, tmp_path, report)
-    assert scope.cancelled_caught
-    assert ("POST", "/api2/json/nodes/pve1/qemu") in serving.calls()
-    assert_nothing_is_left(serving)
-
-
-async def test_a_machine_whose_creation_nobody_confirmed_is_looked_for_and_removed(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    network = serving.inside.network
-
-    def report(progress: Progress) -> None:
-        # The answer is lost, and with it whether the host has begun.
-        lost = progress.about.startswith("create the machine")
-        network["drop_rate"] = 1.0 if lost else 0.0
-        if progress.about.startswith("look at the machines"):
-            serving.inside.add_vm(9001, "a", config={"tags": "lab-pair;netlab"})
-
-    with pytest.raises(ProxmoxError, match="does not answer") as caught:
-        await push_one(sources, serving, tmp_path, report)
-    assert caught.value.status == 0
-    assert_nothing_is_left(serving)
-
-
-async def test_a_machine_that_a_proxy_did_not_wait_for_is_removed(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    """pveproxy answers 596 after 30 s; the daemon behind it goes on with what it was asked for."""
-    serving.inside.failures[("POST", "/nodes/{node}/qemu")] = {
-        "status": 596,
-        "message": "Connection timed out",
-        "times": 1,
-        "error": None,
-        "html": False,
-    }
-
-    def report(progress: Progress) -> None:
-        if progress.about.startswith("look at the machines"):
-            serving.inside.add_vm(9001, "a", config={"tags": "lab-pair;netlab"})
-
-    with pytest.raises(ProxmoxError, match="Connection timed out") as caught:
-        await push_one(sources, serving, tmp_path, report)
-    assert caught.value.status == 596
-    assert "may be done nevertheless" in str(caught.value)
-    assert_nothing_is_left(serving)
-
-
 async def test_a_host_that_does_not_answer_is_not_told_as_a_number_that_is_taken(
     serving: Serving, sources: tuple[Source, ...], tmp_path: Path
 ) -> None:
@@ -363,20 +141,6 @@ async def test_a_host_that_does_not_answer_is_not_told_as_a_number_that_is_taken
     with pytest.raises(ProxmoxError, match="does not answer") as caught:
         await push_one(sources, serving, tmp_path)
     assert caught.value.hint is None
-
-
-async def test_what_cannot_be_taken_back_is_told_with_the_failure(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    def report(progress: Progress) -> None:
-        if progress.about.startswith("start the machine"):
-            serving.inside.network["drop_rate"] = 1.0
-
-    with pytest.raises(ProxmoxError, match="cannot start the machine") as caught:
-        await push_one(sources, serving, tmp_path, report)
-    lines = (caught.value.evidence or "").splitlines()
-    assert len(lines) == 3
-    assert all(line.startswith("could not be taken back: cannot ") for line in lines)
 
 
 async def test_a_number_that_is_free_is_found(serving: Serving) -> None:
@@ -407,23 +171,6 @@ async def test_a_machine_that_takes_the_number_meanwhile_is_left_alone(
         await push_one(sources, serving, tmp_path, report)
     # Not even one that has our tags: it was refused, so it is not ours.
     assert serving.tags() == {9001: "netlab;lab-pair"}
-
-
-async def test_a_machine_whose_tags_somebody_took_is_left_alone_and_told(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    def report(progress: Progress) -> None:
-        if progress.about.startswith("start the machine"):
-            (machine,) = serving.inside.vms
-            machine.config["tags"] = "netlab"
-            machine.start_error = "broken"
-
-    with pytest.raises(ProxmoxTaskError) as caught:
-        await push_one(sources, serving, tmp_path, report)
-    assert "could not be taken back: the machine 9001 has not its tags" in (
-        caught.value.evidence or ""
-    )
-    assert serving.tags() == {9001: "netlab"}
 
 
 async def test_what_the_host_lacks_is_told_at_once_before_anything_is_changed(
@@ -519,14 +266,3 @@ def test_everything_that_is_wrong_with_a_push_is_told_at_once() -> None:
         ("push", "vmid"), (NAME, "efidisk0"), (NAME, "scsi0"), (NAME, "scsi1"), (NAME, "tags"),
         (NAME, "vmid"),
     ]  # fmt: skip
-
-
-async def test_a_disk_that_cannot_be_read_leaves_nothing_behind(
-    serving: Serving, sources: tuple[Source, ...], tmp_path: Path
-) -> None:
-    broken = (replace(sources[1], drive="scsi0", format="qcow2"), sources[1])
-    with pytest.raises(ProgramError, match="qemu-img") as caught:
-        await push_one(broken, serving, tmp_path)
-    assert isinstance(caught.value, NetlabError)
-    assert_nothing_is_left(serving)
-    assert not flat_copies(tmp_path)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
@@ -260,21 +259,9 @@ async def test_an_archive_that_is_written_to_meanwhile_is_not_taken(
     assert names(store) == []
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder on a disk of 1 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tiny", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-async def test_nothing_is_left_on_a_full_disk(tmp_path: Path, tiny: Path) -> None:
+async def test_nothing_is_left_on_a_full_disk(tmp_path: Path, small: Path) -> None:
     path = await write(tmp_path / "a.vma", disks={**DISKS, "drive-scsi0": os.urandom(2 * MIB)})
-    store = ArchiveStore(tiny / "store")
+    store = ArchiveStore(small / "store")
     with pytest.raises(CapacityError, match="no space left") as caught:
         await import_archives([path], store=store)
     assert "XDG_CACHE_HOME" in str(caught.value)
