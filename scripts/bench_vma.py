@@ -6,6 +6,7 @@ same file system, and of several rounds the fastest of each counts. An archive i
 disk before it gets its name, and a copy is not: `cp, sync` is the copy that is, and `create, not
 synced` the archive that is not. `fio, direct` writes as many bytes as the archive has past the
 page cache to the disk, with 1, 4 or 16 writes at once; the quickest is what the disk itself takes.
+`qemu-img, direct` is what copies the same image, drops its zeros, and ends when it is on the disk.
 `zstd` has the options -3 -T2. Each step of ours is a process of its own, whose clock begins when
 Python is up and whose peak memory is shown.
 
@@ -150,6 +151,12 @@ def write_directly(size: int, depth: int, target: Path) -> Figure:
     return Figure(json.loads(done.stdout)["jobs"][0]["job_runtime"] / 1000)
 
 
+def convert(source: Path, target: Path) -> Figure:
+    """Let qemu-img copy an image to the disk, with eight parts under way in any order."""
+    words = ["qemu-img", "convert", "-f", "raw", "-O", "raw", "-t", "none", "-W", "-m", "8"]
+    return run_program([*words, str(source), str(target)], target=target)
+
+
 def compress(source: Path, target: Path, *, sync: bool) -> Figure:
     commands = [["zstd", "-q", "-3", "-T2", str(source), "-o", str(target)]]
     commands += [["sync", str(target)]] if sync else []
@@ -209,16 +216,22 @@ def compare_copies(folder: Path, size: int, rounds: int, *, stored: bool) -> Non
     write_image(image, size, stored=stored)
     run_ours("create", image, archive, "none")
     length = -(-archive.stat().st_size // 4096) * 4096
-    ours, unsynced, plain, synced, *direct = fastest(
+    ours, unsynced, plain, synced, peer, *direct = fastest(
         rounds,
         partial(run_ours, "create", image, archive, "none"),
         partial(run_ours, "create-unsynced", image, archive, "none"),
         partial(copy, image, other, sync=False),
         partial(copy, image, other, sync=True),
+        partial(convert, image, other),
         *(partial(write_directly, length, depth, other) for depth in DEPTHS),
     )
     bound = min(each.seconds for each in direct)
-    others = ("cp, sync", synced.seconds), ("fio, direct", bound), ("cp", plain.seconds)
+    others = (
+        ("cp, sync", synced.seconds),
+        ("qemu-img, direct", peer.seconds),
+        ("fio, direct", bound),
+        ("cp", plain.seconds),
+    )
     show("bound: fio, direct", size, Figure(bound), others[-1])
     show("create", size, ours, *others)
     show("create, not synced", size, unsynced, others[-1])
