@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from contextlib import suppress
@@ -213,6 +214,36 @@ def test_an_extent_is_read_back_as_it_was(listed: list[int], device: int, first:
     assert (extent.number, extent.offset) == (3, 12800)
     assert extent.pieces == (Piece(device, first, tuple(listed), 0),)
     assert extent.size == BLOCK * sum(mask.bit_count() for mask in listed)
+
+
+@st.composite
+def slot_runs(draw: st.DrawFn) -> list[int]:
+    """Slots that count up from one that is empty, of no device, or at the edge of a device."""
+    cluster = draw(st.sampled_from([*range(5), 2**32 - 2, 2**32 - 1]))
+    first = draw(st.integers(0, 2)) << 32 | cluster
+    return list(range(first, first + draw(st.integers(1, 59))))
+
+
+@given(st.lists(slot_runs(), min_size=1, max_size=4), st.sampled_from([0, 0, 0, 1 << 40]))
+def test_clusters_of_zeros_are_read_as_what_their_slots_say(
+    runs: list[list[int]], reserved: int
+) -> None:
+    slots = [slot | reserved if slot else 0 for run in runs for slot in run][:59]
+    packed = struct.pack(">59Q", *slots, *[0] * (59 - len(slots)))
+    data = seal_extent(build_extent(UUID_1.bytes, 1, 0, [0])[:40] + packed)
+    extent = parse_extent(data, UUID_1.bytes, 0, 0)
+    assert extent is not None
+    found = [
+        (piece.device, piece.first + index, mask)
+        for piece in extent.pieces
+        for index, mask in enumerate(piece.masks)
+    ]
+    keys = [slot & ~(1 << 40) for slot in slots]
+    assert found == [(key >> 32, key % 2**32, 0) for key in keys if key >> 32]
+    assert all(
+        (before.device, before.first + len(before.masks)) != (after.device, after.first)
+        for before, after in itertools.pairwise(extent.pieces)
+    )
 
 
 def test_bit_0_of_a_mask_is_the_first_block() -> None:

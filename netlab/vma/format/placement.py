@@ -64,6 +64,8 @@ def _join(piece: Piece, data: memoryview) -> Iterator[Placement]:
         size = len(piece.masks) * CLUSTER
         yield Placement(base, [data[piece.position : piece.position + size]], size)
         return
+    if not any(piece.masks):
+        return
     position = piece.position
     current: Placement | None = None
     for first, count in piece_runs(piece):
