@@ -128,8 +128,10 @@ def test_an_import_that_is_told_to_end_does_so_in_order(
     # Who waits for the lock is in the middle of it, for as long as we like.
     descriptor = try_lock(store / "lock")
     assert descriptor is not None
+    # Under nohup it would inherit that SIGHUP means nothing.
+    words = ["env", f"--default-signal={number.value}", NETLAB]
     with subprocess.Popen(
-        [NETLAB, "import", archive.name, "-o", "web.yaml"],
+        [*words, "import", archive.name, "-o", "web.yaml"],
         cwd=netlab.folder,
         env=netlab.environment(),
         stderr=subprocess.PIPE,
