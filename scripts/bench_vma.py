@@ -211,10 +211,7 @@ def write_large(path: Path) -> None:
         file.truncate(65536 * MIB)
 
 
-def compare_copies(folder: Path, size: int, rounds: int, *, stored: bool) -> None:
-    image, archive, out, other = (folder / name for name in ("image", "a.vma", "out", "other"))
-    write_image(image, size, stored=stored)
-    run_ours("create", image, archive, "none")
+def compare_creation(image: Path, archive: Path, other: Path, size: int, rounds: int) -> None:
     length = -(-archive.stat().st_size // 4096) * 4096
     ours, unsynced, plain, synced, peer, *direct = fastest(
         rounds,
@@ -235,6 +232,13 @@ def compare_copies(folder: Path, size: int, rounds: int, *, stored: bool) -> Non
     show("bound: fio, direct", size, Figure(bound), others[-1])
     show("create", size, ours, *others)
     show("create, not synced", size, unsynced, others[-1])
+
+
+def compare_copies(folder: Path, size: int, rounds: int, *, stored: bool) -> None:
+    image, archive, out, other = (folder / name for name in ("image", "a.vma", "out", "other"))
+    write_image(image, size, stored=stored)
+    run_ours("create", image, archive, "none")
+    compare_creation(image, archive, other, size, rounds)
     ours, plain = fastest(
         rounds,
         partial(run_ours, "extract", archive, out),
