@@ -38,7 +38,7 @@ from netlab.vma.compression import parse_compression
 MIB = 1 << 20
 MEMORY = 6144 * MIB
 # Writes under way at once, of 16 MiB together, of which the quickest is the bound of the disk.
-DEPTHS = (1, 4, 16)
+DEPTHS = (1, 4, 16, 64)
 CONFIG = {"qemu-server.conf": b"name: bench\n"}
 
 
@@ -145,7 +145,7 @@ def write_directly(size: int, depth: int, target: Path) -> Figure:
     os.sync()
     warm_memory()
     words = ["--name=bound", f"--filename={target}", "--rw=write", f"--size={size}"]
-    words += ["--ioengine=libaio", f"--iodepth={depth}", f"--bs={16 // depth}m"]
+    words += ["--ioengine=libaio", f"--iodepth={depth}", f"--bs={(16 << 10) // depth}k"]
     words += ["--direct=1", "--end_fsync=1", "--output-format=json"]
     done = subprocess.run(["fio", *words], check=True, stdout=subprocess.PIPE)
     return Figure(json.loads(done.stdout)["jobs"][0]["job_runtime"] / 1000)

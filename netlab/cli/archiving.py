@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +29,7 @@ from netlab.vma import (
 from netlab.vma.blocking import explain
 from netlab.vma.format.layout import MAX_BLOB
 from netlab.vma.progress import Progress, ignore
-from netlab.vma.sink import Part, open_sink
+from netlab.vma.sink import open_sink
 
 _Result = TypeVar("_Result")
 
@@ -120,14 +119,10 @@ def extract_disk(source: str, name: str) -> None:
                 for offset in range(0, disk.size, _CHUNK):
                     part = buffer[: min(_CHUNK, disk.size - offset)]
                     await disk.read((offset, part))
-                    await sink.write(partial(_one, part))
+                    await sink.write([[part]])
                     progress(offset + len(part), disk.size)
 
     _with_archive(source, copy)
-
-
-def _one(part: memoryview) -> Sequence[Part]:
-    return (part,)
 
 
 def find_problems(source: str) -> tuple[Problem, ...]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from netlab.vma.format.header import Config, Device, Header
     from netlab.vma.format.problems import Problem
     from netlab.vma.reader import Archive, open_archive
-    from netlab.vma.source import DiskSource, FileSource, Range, open_disk
+    from netlab.vma.source import DiskSource, FileSource, Range, ThreadSource, open_disk
     from netlab.vma.verification import verify_archive
     from netlab.vma.writer import Contents, create_archive
 
@@ -51,6 +51,7 @@ __all__ = [
     "Header",
     "Problem",
     "Range",
+    "ThreadSource",
     "create_archive",
     "open_archive",
     "open_disk",
@@ -70,6 +71,7 @@ _HOMES = {
     "Header": "format.header",
     "Problem": "format.problems",
     "Range": "source",
+    "ThreadSource": "source",
     "create_archive": "writer",
     "open_archive": "reader",
     "open_disk": "source",

@@ -5,19 +5,73 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 import trio
 
 from netlab.errors import StorageError
 from netlab.scopes import open_background
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 PIPE_SIZE = 1 << 20
 """Bytes that a pipe of ours holds: fewer turns for the same bytes (pipe(7))."""
+
+
+async def run_woken(function: Callable[[], _Result], *wakes: Callable[[], None]) -> _Result:
+    """Run a function in a thread of its own, and return what it returns.
+
+    Args:
+        function: What is run. It asks ``trio.from_thread.check_cancelled`` when it is woken: that
+            may be for nothing.
+        wakes: What end its waiting, called when the caller is cancelled.
+
+    Raises:
+        trio.Cancelled: The caller was cancelled, and the function has ended.
+    """
+    async with open_background() as nursery:
+        nursery.start_soon(_watch, wakes)
+        # Threads that wait for each other must not wait for a place among Trio's first.
+        return await trio.to_thread.run_sync(function, limiter=trio.CapacityLimiter(1))
+
+
+async def _watch(wakes: Sequence[Callable[[], None]]) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        for wake in wakes:
+            wake()
+
+
+class Handover(Generic[_Item]):
+    """A queue between threads; who waits in :func:`run_woken` is woken by :meth:`wake`."""
+
+    def __init__(self) -> None:
+        self._items: SimpleQueue[_Item | None] = SimpleQueue()
+
+    def put(self, item: _Item) -> None:
+        """Add something at the end, from any thread."""
+        self._items.put(item)
+
+    def get(self) -> _Item:
+        """Wait in a thread for what is first, and take it.
+
+        Raises:
+            trio.Cancelled: Whoever called :func:`run_woken` was cancelled.
+        """
+        while True:
+            trio.from_thread.check_cancelled()
+            item = self._items.get()
+            if item is not None:
+                return item
+
+    def wake(self) -> None:
+        """Let who waits see whether it is cancelled."""
+        self._items.put(None)
 
 
 class Blocking:
@@ -30,21 +84,16 @@ class Blocking:
     def __init__(self, bell: int) -> None:
         self._bell = bell
 
-    async def run(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function in a thread and return what it returns.
+    async def run(self, function: Callable[[], _Result], *wakes: Callable[[], None]) -> _Result:
+        """Run a function in a thread, as :func:`run_woken` does, and return what it returns.
 
         Raises:
             trio.Cancelled: The caller was cancelled, and the function has ended.
         """
-        async with open_background() as nursery:
-            nursery.start_soon(self._watch)
-            return await trio.to_thread.run_sync(function)
+        return await run_woken(function, self._ring, *wakes)
 
-    async def _watch(self) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            os.eventfd_write(self._bell, 1)
+    def _ring(self) -> None:
+        os.eventfd_write(self._bell, 1)
 
     def wait(self, descriptor: int, events: int) -> None:
         """Wait in the thread until a descriptor is ready.

@@ -11,8 +11,10 @@ import os
 import secrets
 import select
 import stat
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +22,7 @@ import trio
 
 from netlab.errors import UsageError
 from netlab.scopes import open_background
-from netlab.vma.blocking import Blocking, explain, open_blocking, widen
+from netlab.vma.blocking import Blocking, Handover, explain, open_blocking, run_woken, widen
 from netlab.vma.compression import Compression, make_compressor
 
 STANDARD = "-"
@@ -29,7 +31,7 @@ STANDARD = "-"
 _PARTS = 1024
 """Parts of one write at most (IOV_MAX, writev(2))."""
 
-_WRITEBACK = 32 << 20
+_WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin bringing them to the disk: it does so while we
 read on, and the sync at the end finds little left."""
 
@@ -38,14 +40,19 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 Part = bytes | memoryview
 
-Make = Callable[[], Sequence[Part]]
+Writes = Iterable[Sequence[Part]]
+"""What is written at once, one after the other; it is iterated over in the thread that writes."""
 
 
 class Sink(Protocol):
     """Takes an archive's bytes in order."""
 
-    async def write(self, make: Make) -> None:
-        """Write what a function returns, which is called in a thread: parts, one after the other.
+    async def write(self, writes: Writes, *wakes: Callable[[], None]) -> None:
+        """Write in a thread, asking for the next parts when those before are written.
+
+        Args:
+            writes: Parts.
+            wakes: What end their waiting for parts, called when the caller is cancelled.
 
         Raises:
             StorageError: They cannot be written.
@@ -66,11 +73,15 @@ class _Descriptor:
         self._descriptor = descriptor
         self._blocking = blocking
 
-    async def write(self, make: Make) -> None:
-        await self._blocking.run(lambda: self.push(make()))
+    async def write(self, writes: Writes, *wakes: Callable[[], None]) -> None:
+        await self._blocking.run(partial(self._push_all, writes), *wakes)
 
     async def finish(self) -> None:
         """Nothing is held back."""
+
+    def _push_all(self, writes: Writes) -> None:
+        for parts in writes:
+            self.push(parts)
 
     def push(self, parts: Sequence[Part]) -> None:
         """Write in the thread that calls."""
@@ -92,31 +103,24 @@ class _File(_Descriptor):
     def __init__(self, name: str, descriptor: int, blocking: Blocking) -> None:
         super().__init__(name, descriptor, blocking)
         self._begun = 0
-        self._requests, self._accepted = trio.open_memory_channel[tuple[int, int]](0)
-
-    async def write(self, make: Make) -> None:
-        # A file is never waited for: nothing has to be woken.
-        await trio.to_thread.run_sync(lambda: self.push(make()))
+        self._requests: Handover[tuple[int, int]] = Handover()
 
     def push(self, parts: Sequence[Part]) -> None:
         """Write in the thread that calls."""
         super().push(parts)
         if self.size - self._begun >= _WRITEBACK:
-            trio.from_thread.run_sync(self._request)
-
-    def _request(self) -> None:
-        try:
-            self._requests.send_nowait((self._begun, self.size - self._begun))
-        except trio.WouldBlock:
-            return  # it is at it
-        self._begun = self.size
+            self._requests.put((self._begun, self.size - self._begun))
+            self._begun = self.size
 
     async def write_back(self) -> None:
-        """Serve requests until cancelled: this advice makes Linux write dirty pages out."""
-        async for offset, length in self._accepted:
-            await trio.to_thread.run_sync(
-                os.posix_fadvise, self._descriptor, offset, length, os.POSIX_FADV_DONTNEED
-            )
+        """Serve requests until cancelled."""
+        await run_woken(self._write_back, self._requests.wake)
+
+    def _write_back(self) -> None:
+        while True:
+            offset, length = self._requests.get()
+            # This advice makes Linux write dirty pages out.
+            os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
 
 class _Compressed:
@@ -127,14 +131,14 @@ class _Compressed:
         self._blocking = blocking
         self._compressor = make_compressor(compression)
 
-    async def write(self, make: Make) -> None:
-        await self._blocking.run(lambda: self._compress(make()))
+    async def write(self, writes: Writes, *wakes: Callable[[], None]) -> None:
+        await self._blocking.run(partial(self._compress, writes), *wakes)
 
     async def finish(self) -> None:
         await self._blocking.run(self._finish)
 
-    def _compress(self, parts: Sequence[Part]) -> None:
-        for part in parts:
+    def _compress(self, writes: Writes) -> None:
+        for part in chain.from_iterable(writes):
             self._inner.push(list(self._compressor.compress(part)))
 
     def _finish(self) -> None:

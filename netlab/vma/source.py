@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -66,6 +66,19 @@ class DiskSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ThreadSource(DiskSource, Protocol):
+    """A source that a thread reads by itself, without a turn of Trio's for each part."""
+
+    def read_in_thread(self, *spans: Span) -> None:
+        """Fill buffers as :meth:`DiskSource.read` does, in the thread that calls.
+
+        Raises:
+            NetlabError: It cannot be read.
+        """
+        ...
+
+
 class FileSource:
     """A raw image or a block device, whose holes are not read.
 
@@ -93,7 +106,16 @@ class FileSource:
         Raises:
             StorageError: It cannot be read, or is shorter than it was.
         """
-        await trio.to_thread.run_sync(self._read, spans)
+        await trio.to_thread.run_sync(self.read_in_thread, *spans)
+
+    def read_in_thread(self, *spans: Span) -> None:
+        """Fill buffers with what is at their places, in the thread that calls.
+
+        Raises:
+            StorageError: It cannot be read, or is shorter than it was.
+        """
+        for offset, buffer in spans:
+            self._read_span(offset, buffer)
 
     def _find_ranges(self, offset: int) -> tuple[list[Range], int]:
         """Return ranges from a place on, and where to go on."""
@@ -122,10 +144,6 @@ class FileSource:
             start, end = offset, self.size
         end = min(end, self.size)
         return Range(start, end - start) if start < end else None
-
-    def _read(self, spans: Sequence[Span]) -> None:
-        for offset, buffer in spans:
-            self._read_span(offset, buffer)
 
     def _read_span(self, offset: int, buffer: memoryview) -> None:
         while buffer:

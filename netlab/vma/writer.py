@@ -1,9 +1,14 @@
-"""Writing an archive: one task reads disks into buffers, another writes extents."""
+"""Writing an archive: one thread reads disks into buffers, another writes extents.
+
+They hand buffers to each other; Trio has a turn for a batch of them, and not for each. With a turn
+for each, a thread waits for the processor twice where both processors are busy, Trio's thread
+first.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +19,7 @@ import trio
 
 from netlab.errors import ArchiveError
 from netlab.scopes import open_tasks
+from netlab.vma.blocking import Handover, run_woken
 from netlab.vma.compression import Compression
 from netlab.vma.format.extents import (
     build_empty_extent,
@@ -26,18 +32,22 @@ from netlab.vma.format.header import Config, Device, Header, build_header
 from netlab.vma.format.layout import BLOCK, CLUSTER, SECTOR, WRITTEN_SLOTS
 from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import Part, Sink, open_sink
-from netlab.vma.source import DiskSource, Range
+from netlab.vma.source import DiskSource, Range, ThreadSource
 
-_GROUP_CLUSTERS = 4 * WRITTEN_SLOTS
-"""Clusters that go from one task to the other at once: with fewer, turns cost more than work."""
-
-_GROUP = _GROUP_CLUSTERS * CLUSTER
+_GROUP = WRITTEN_SLOTS * CLUSTER
+"""Bytes of a disk that go from one thread to the other at once: what one extent lists."""
 
 _SHORT_HOLE = 32 << 10
 """Bytes of a hole that is read with the data around it: that costs less than another call."""
 
-_BUFFERS = 2
-"""One that is filled, and one that is written: a third is in the way of both in their caches."""
+_BUFFERS = 4
+"""Buffers of a group: they fit in a processor's caches, and neither thread waits for long."""
+
+_BATCH = 64
+"""Groups that are read without a turn of Trio's."""
+
+_PROGRESS_PERIOD = 0.1
+"""Seconds between two words of how far it is."""
 
 _ZERO_GROUPS = 2048
 """Extents without data that are written at once: 1 MiB."""
@@ -98,95 +108,143 @@ async def create_archive(
     """
     header = build_header(contents.header())
     async with open_sink(str(target), compression) as sink:
-        await sink.write(lambda: [header])
+        await sink.write([[header]])
         if not contents.disks:
-            await sink.write(lambda: [build_empty_extent(contents.uuid.bytes)])
+            await sink.write([[build_empty_extent(contents.uuid.bytes)]])
         await _write_disks(sink, contents, progress)
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Clusters that follow each other; without a buffer they are zeros, and may be many.
+class _Place:
+    """Clusters that follow each other on a disk.
 
     Attributes:
         device: The device's number.
         first: The first cluster.
-        count: How many.
-        buffer: What is in them, where the masks say that something is.
-        masks: For each cluster, which of its blocks are not zero.
+        count: How many: of a group at most, or of zeros as many as there are.
+        parts: Where data are in them; nowhere in zeros.
     """
 
     device: int
     first: int
     count: int
+    parts: Sequence[Range] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What is at a place; without a buffer it is zeros.
+
+    Attributes:
+        place: The place.
+        buffer: What is there, where the masks say that something is.
+        masks: For each cluster, which of its blocks are not zero.
+    """
+
+    place: _Place
     buffer: bytearray | None = None
     masks: Sequence[int] = ()
 
 
+class _Belt:
+    """Carries full buffers from the thread that reads to the one that writes, and empty ones back.
+
+    Attributes:
+        free: Buffers that nothing is in.
+        filled: Groups in the order of the archive.
+    """
+
+    def __init__(self) -> None:
+        self.free: Handover[bytearray] = Handover()
+        self.filled: Handover[_Group] = Handover()
+        for _ in range(_BUFFERS):
+            self.free.put(bytearray(_GROUP))
+
+
 async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> None:
     total = sum(disk.size for disk in contents.disks.values())
-    done = 0
-    filled, groups = trio.open_memory_channel[_Group](0)
-    returned, free = trio.open_memory_channel[bytearray](_BUFFERS)
-    for _ in range(_BUFFERS):
-        returned.send_nowait(bytearray(_GROUP))
+    belt = _Belt()
     async with open_tasks() as nursery:
-        nursery.start_soon(_read_disks, contents, filled, free)
-        async with groups:
-            async for group in groups:
-                await sink.write(partial(_encode, contents.uuid.bytes, group))
-                if group.buffer is not None:
-                    returned.send_nowait(group.buffer)
-                done += group.count * CLUSTER
-                progress(min(done, total), total)
+        nursery.start_soon(_read_disks, contents, belt)
+        await sink.write(_encode_groups(contents, belt, progress, total), belt.filled.wake)
+    progress(total, total)
+
+
+def _encode_groups(
+    contents: Contents, belt: _Belt, progress: Progress, total: int
+) -> Generator[list[Part]]:
+    """Yield in the thread that writes what all clusters become."""
+    rest = sum(device.clusters for device in contents.header().devices)
+    done, told = 0, time.monotonic()
+    while rest:
+        group = belt.filled.get()
+        yield _encode(contents.uuid.bytes, group)
+        if group.buffer is not None:
+            belt.free.put(group.buffer)
+        rest -= group.place.count
+        done += group.place.count * CLUSTER
+        if time.monotonic() - told >= _PROGRESS_PERIOD:
+            trio.from_thread.run_sync(progress, min(done, total), total)
+            told = time.monotonic()
 
 
 def _encode(uuid: bytes, group: _Group) -> list[Part]:
+    place = group.place
     if group.buffer is None:
-        return [build_zero_extents(uuid, group.device, group.first, group.count)]
-    view = memoryview(group.buffer)
-    parts: list[Part] = []
-    for start in range(0, group.count, WRITTEN_SLOTS):
-        listed = group.masks[start : start + WRITTEN_SLOTS]
-        parts.append(build_extent(uuid, group.device, group.first + start, listed))
-        parts += pick_blocks(view[start * CLUSTER :], listed)
-    return parts
+        return [build_zero_extents(uuid, place.device, place.first, place.count)]
+    extent = build_extent(uuid, place.device, place.first, group.masks)
+    return [extent, *pick_blocks(memoryview(group.buffer), group.masks)]
 
 
-async def _read_disks(
-    contents: Contents,
-    filled: trio.MemorySendChannel[_Group],
-    free: trio.MemoryReceiveChannel[bytearray],
-) -> None:
-    async with filled:
-        for device, source in zip(contents.header().devices, contents.disks.values(), strict=True):
-            async with aclosing(_read_disk(device, source, free)) as groups:
-                async for group in groups:
-                    await filled.send(group)
+async def _read_disks(contents: Contents, belt: _Belt) -> None:
+    for device, source in zip(contents.header().devices, contents.disks.values(), strict=True):
+        async with (
+            aclosing(_find_places(device, source)) as places,
+            aclosing(_batch(places)) as batches,
+        ):
+            async for batch in batches:
+                await run_woken(partial(_read_places, source, batch, belt), belt.free.wake)
 
 
-async def _read_disk(
-    device: Device, source: DiskSource, free: trio.MemoryReceiveChannel[bytearray]
-) -> AsyncGenerator[_Group]:
+async def _batch(places: AsyncGenerator[_Place]) -> AsyncGenerator[list[_Place]]:
+    batch: list[_Place] = []
+    async for place in places:
+        batch.append(place)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read_places(source: DiskSource, places: Sequence[_Place], belt: _Belt) -> None:
+    """Read in a thread of :func:`run_woken`."""
+    for place in places:
+        if not place.parts:
+            belt.filled.put(_Group(place))
+            continue
+        buffer = belt.free.get()
+        spans = _fill(source, place, memoryview(buffer))
+        belt.filled.put(_Group(place, buffer, find_blocks(buffer, place.count, spans)))
+
+
+async def _find_places(device: Device, source: DiskSource) -> AsyncGenerator[_Place]:
     """Yield all clusters of a disk in order."""
     done = 0
     async with aclosing(_find_groups(source)) as groups:
         async for first, parts in groups:
-            for zeros in _zero_groups(device.number, done, first):
+            for zeros in _zero_places(device.number, done, first):
                 yield zeros
-            count = min(_GROUP_CLUSTERS, device.clusters - first)
-            buffer = await free.receive()
-            spans = await _fill(source, first * CLUSTER, parts, memoryview(buffer))
-            masks = await trio.to_thread.run_sync(find_blocks, buffer, count, spans)
-            yield _Group(device.number, first, count, buffer, masks)
+            count = min(WRITTEN_SLOTS, device.clusters - first)
+            yield _Place(device.number, first, count, parts)
             done = first + count
-    for zeros in _zero_groups(device.number, done, device.clusters):
+    for zeros in _zero_places(device.number, done, device.clusters):
         yield zeros
 
 
-def _zero_groups(device: int, first: int, end: int) -> list[_Group]:
+def _zero_places(device: int, first: int, end: int) -> list[_Place]:
     step = _ZERO_GROUPS * WRITTEN_SLOTS
-    return [_Group(device, start, min(step, end - start)) for start in range(first, end, step)]
+    return [_Place(device, start, min(step, end - start)) for start in range(first, end, step)]
 
 
 async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, list[Range]]]:
@@ -195,13 +253,13 @@ async def _find_groups(source: DiskSource) -> AsyncGenerator[tuple[int, list[Ran
     async with aclosing(_find_parts(source)) as parts:
         async for part in parts:
             if found and part.offset // _GROUP != found[0].offset // _GROUP:
-                yield found[0].offset // _GROUP * _GROUP_CLUSTERS, found
+                yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
                 found = []
             if found and part.offset - found[-1].end <= _SHORT_HOLE:
                 part = Range(found[-1].offset, part.end - found.pop().offset)
             found.append(part)
     if found:
-        yield found[0].offset // _GROUP * _GROUP_CLUSTERS, found
+        yield found[0].offset // _GROUP * WRITTEN_SLOTS, found
 
 
 async def _find_parts(source: DiskSource) -> AsyncGenerator[Range]:
@@ -226,18 +284,19 @@ def _check(each: Range, end: int, source: DiskSource) -> None:
         )
 
 
-async def _fill(
-    source: DiskSource, base: int, parts: Sequence[Range], buffer: memoryview
-) -> list[tuple[int, int]]:
+def _fill(source: DiskSource, place: _Place, buffer: memoryview) -> list[tuple[int, int]]:
     """Read a group's data; return where they are in the buffer, with zeros to whole blocks."""
+    base = place.first * CLUSTER
     spans: list[tuple[int, int]] = []
-    for part in parts:
+    for part in place.parts:
         start, end = part.offset - base, part.end - base
         first, last = start // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK
         buffer[first:start] = bytes(start - first)
         buffer[end:last] = bytes(last - end)
         spans.append((first, last))
-    await source.read(
-        *((part.offset, buffer[part.offset - base : part.end - base]) for part in parts)
-    )
+    wanted = [(part.offset, buffer[part.offset - base : part.end - base]) for part in place.parts]
+    if isinstance(source, ThreadSource):
+        source.read_in_thread(*wanted)
+    else:
+        trio.from_thread.run(source.read, *wanted)
     return spans

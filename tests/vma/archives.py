@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from netlab.vma import Config, Device, Header, Range
+from netlab.vma import Config, Contents, Device, DiskSource, Header, Range
 from netlab.vma.format.extents import build_empty_extent, build_extent, find_blocks, pick_blocks
 from netlab.vma.format.header import build_header
 from netlab.vma.format.layout import BLOCK, CLUSTER, FIXED_HEADER, SECTOR, WRITTEN_SLOTS
@@ -157,3 +157,13 @@ class MemoryDisk:
     async def read(self, *spans: Span) -> None:
         for offset, buffer in spans:
             buffer[:] = self.data[offset : offset + len(buffer)]
+
+
+CONTENT = pattern(1, 0, 2) + bytes(200 * CLUSTER) + pattern(*range(1, 90)) + bytes(CLUSTER) + b"end"
+EXPECTED = make_archive({"drive-scsi0": CONTENT})
+
+
+def contents(disk: DiskSource, **configs: bytes) -> Contents:
+    return Contents(
+        disks={"drive-scsi0": disk}, configs=configs or CONF, uuid=UUID_1, created=CREATED
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import tempfile
 import threading
@@ -18,9 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netlab.errors import ArchiveError, StorageError, UsageError
-from netlab.process import run
 from netlab.vma import (
-    Compression,
     Contents,
     DiskSource,
     Range,
@@ -29,20 +26,21 @@ from netlab.vma import (
     open_disk,
     verify_archive,
 )
-from netlab.vma.compression import choose_compression, compression_of, parse_compression
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.source import Span
-from tests.vma.archives import CONF, CREATED, UUID_1, MemoryDisk, make_archive, names_in, pattern
+from tests.vma.archives import (
+    CONF,
+    CONTENT,
+    CREATED,
+    EXPECTED,
+    UUID_1,
+    MemoryDisk,
+    contents,
+    make_archive,
+    names_in,
+    pattern,
+)
 from tests.vma.conftest import Mount
-
-CONTENT = pattern(1, 0, 2) + bytes(200 * CLUSTER) + pattern(*range(1, 90)) + bytes(CLUSTER) + b"end"
-EXPECTED = make_archive({"drive-scsi0": CONTENT})
-
-
-def contents(disk: DiskSource, **configs: bytes) -> Contents:
-    return Contents(
-        disks={"drive-scsi0": disk}, configs=configs or CONF, uuid=UUID_1, created=CREATED
-    )
 
 
 async def test_a_dense_file_a_sparse_file_and_a_source_give_the_same_bytes(tmp_path: Path) -> None:
@@ -182,66 +180,44 @@ async def test_a_disk_of_an_archive_is_a_source_of_another(tmp_path: Path) -> No
     assert (tmp_path / "b.vma").read_bytes() == EXPECTED
 
 
-@pytest.mark.parametrize("kind", ["zstd", "gzip"])
-async def test_a_compressed_archive_is_the_same_for_the_programs(tmp_path: Path, kind: str) -> None:
-    disk = MemoryDisk(CONTENT)
-    for name in ("a", "b"):
-        await create_archive(tmp_path / name, contents(disk), compression=Compression(kind, 3))
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    done = await run((kind, "-dc"), stdin=(tmp_path / "a").read_bytes())
-    assert done.stdout == EXPECTED
-
-
-def test_a_name_says_how_an_archive_is_compressed() -> None:
-    assert compression_of("a.vma.zst") == parse_compression("zstd") == Compression("zstd", 3)
-    assert compression_of("a.vma.gz") == parse_compression("gzip:6")
-    assert compression_of("a.vma") is parse_compression("none") is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["lzop", "zstd:20", "zstd:0", "gzip:10", "zstd:", "zstd:-1", "", f"zstd:{'9' * 5000}"],
-    ids=lambda text: text[:10],
-)
-def test_a_compression_that_there_is_not_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=f"compression '{text}'"):
-        parse_compression(text)
-
-
-@pytest.mark.parametrize("suffix", ["lzo", "bz2"])
-def test_what_is_only_read_is_not_written(suffix: str) -> None:
-    with pytest.raises(UsageError, match="read, not written"):
-        compression_of(f"a.vma.{suffix}")
-
-
-def test_an_option_chooses_what_a_name_leaves_open() -> None:
-    assert choose_compression("a.vma.zst", None) == Compression("zstd", 3)
-    assert choose_compression("a.vma.zst", "zstd:9") == Compression("zstd", 9)
-    assert choose_compression("-", "gzip") == Compression("gzip", 6)
-    assert choose_compression("a.vma", "none") is None
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "message"),
-    [
-        ("a.vma", "zstd", "by its name its compression is none, and zstd is asked for"),
-        ("a.vma.gz", "zstd:3", "is gzip, and zstd is"),
-        ("a.vma.zst", "none", "is zstd, and none is"),
-    ],
-)
-def test_an_option_that_contradicts_a_name_is_refused(path: str, text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        choose_compression(path, text)
-
-
-async def test_progress_grows_up_to_the_whole(tmp_path: Path) -> None:
+async def test_progress_grows_up_to_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netlab.vma.writer._PROGRESS_PERIOD", 0)
     told: list[tuple[int, int]] = []
     disk = MemoryDisk(CONTENT)
     await create_archive(
         tmp_path / "a.vma", contents(disk), progress=lambda done, total: told.append((done, total))
     )
+    assert len(told) > 2
     assert told == sorted(told)
     assert told[-1] == (len(CONTENT), len(CONTENT))
+
+
+async def test_a_progress_that_fails_ends_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netlab.vma.writer._PROGRESS_PERIOD", 0)
+
+    def fail(done: int, total: int) -> None:
+        raise BrokenPipeError(f"{done} of {total}")
+
+    with pytest.raises(BrokenPipeError, match="of"):
+        await create_archive(
+            tmp_path / "a.vma", contents(MemoryDisk(pattern(1) * 8000)), progress=fail
+        )
+    assert names_in(tmp_path) == []
+
+
+async def test_more_archives_than_trio_has_threads_are_written_at_once(tmp_path: Path) -> None:
+    count = int(trio.to_thread.current_default_thread_limiter().total_tokens) + 10
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            path = tmp_path / f"{number}.vma"
+            nursery.start_soon(create_archive, path, contents(MemoryDisk(CONTENT)))
+    names = names_in(tmp_path)
+    assert len(names) == count
+    assert {(tmp_path / name).read_bytes() for name in names} == {EXPECTED}
 
 
 async def test_a_full_disk_leaves_nothing_and_is_named(mount: Mount) -> None:
@@ -422,15 +398,3 @@ async def test_a_source_that_contradicts_itself_is_refused(
     with pytest.raises(ArchiveError, match="says that data are at"):
         await create_archive(tmp_path / "a.vma", contents(MemoryDisk(CONTENT, ranges)))
     assert names_in(tmp_path) == []
-
-
-def test_gzip_has_no_time_in_it(tmp_path: Path) -> None:
-    async def write() -> None:
-        await create_archive(
-            tmp_path / "a", contents(MemoryDisk(CONTENT)), compression=Compression("gzip", 1)
-        )
-
-    trio.run(write)
-    data = (tmp_path / "a").read_bytes()
-    assert data[4:8] == bytes(4)
-    assert gzip.decompress(data) == EXPECTED
