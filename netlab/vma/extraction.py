@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,16 +16,16 @@ import trio
 from netlab.errors import UsageError
 from netlab.scopes import open_tasks
 from netlab.vma.batches import BUFFER, ExtentReader, Stored
-from netlab.vma.blocking import explain
+from netlab.vma.blocking import Handover, explain, run_woken
 from netlab.vma.format.coverage import Coverage
 from netlab.vma.format.header import Config, Device, Header
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.format.placement import Placement, place
-from netlab.vma.progress import Progress
+from netlab.vma.progress import Progress, ThreadProgress
 from netlab.vma.stream import Stream
 
-_BUFFERS = 2
-"""One that is filled, and one that is written: a third is in the way of both in their caches."""
+_BUFFERS = 4
+"""Buffers of an extent or more: they fit in a processor's caches, and nobody waits for long."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -79,8 +79,11 @@ async def extract(
             await _Extraction(stream, header, targets, progress).run()
 
 
+_Batch = tuple[bytearray, Sequence[Stored]]
+
+
 class _Extraction:
-    """One task reads extents into buffers, another writes them where they belong."""
+    """One thread reads extents into buffers, another writes them where they belong."""
 
     def __init__(
         self, stream: Stream, header: Header, targets: Mapping[int, _Target], progress: Progress
@@ -89,39 +92,37 @@ class _Extraction:
         self._reader = ExtentReader(stream, header.uuid)
         self._coverage = Coverage(header.devices)
         self._targets = targets
-        self._progress = progress
-        self._total = sum(device.size for device in header.devices)
+        self._progress = ThreadProgress(progress, sum(device.size for device in header.devices))
+        self._free: Handover[bytearray] = Handover()
+        self._filled: Handover[_Batch] = Handover()
 
     async def run(self) -> None:
-        done = 0
-        returned, free = trio.open_memory_channel[bytearray](_BUFFERS)
         for _ in range(_BUFFERS):
-            returned.send_nowait(bytearray(BUFFER))
-        filled, batches = trio.open_memory_channel[tuple[bytearray, list[Stored]]](0)
+            self._free.put(bytearray(BUFFER))
         async with open_tasks() as nursery:
-            nursery.start_soon(self._read, filled, free)
-            async with batches:
-                async for buffer, batch in batches:
-                    done += await trio.to_thread.run_sync(self._write, batch)
-                    returned.send_nowait(buffer)
-                    self._progress(min(done, self._total), self._total)
+            nursery.start_soon(self._stream.run, self._read_batches, self._free.wake)
+            await run_woken(self._write_batches, self._filled.wake)
         self._coverage.finish()
+        self._progress.finish()
 
-    async def _read(
-        self,
-        filled: trio.MemorySendChannel[tuple[bytearray, list[Stored]]],
-        free: trio.MemoryReceiveChannel[bytearray],
-    ) -> None:
-        async with filled:
-            while True:
-                buffer = await free.receive()
-                read = partial(self._reader.read_batch, memoryview(buffer), self._targets)
-                batch = await self._stream.run(read)
-                if not batch:
-                    return
-                await filled.send((buffer, batch))
+    def _read_batches(self) -> None:
+        while True:
+            buffer = self._free.get()
+            batch = self._reader.read_batch(memoryview(buffer), self._targets)
+            self._filled.put((buffer, batch))
+            if not batch:
+                return
 
-    def _write(self, batch: list[Stored]) -> int:
+    def _write_batches(self) -> None:
+        while True:
+            buffer, batch = self._filled.get()
+            if not batch:
+                return
+            listed = self._write(batch)
+            self._free.put(buffer)
+            self._progress.add(listed)
+
+    def _write(self, batch: Sequence[Stored]) -> int:
         """Write extents; return how many bytes of disks they list."""
         listed = 0
         for stored in batch:

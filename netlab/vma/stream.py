@@ -17,7 +17,7 @@ import trio
 
 from netlab.errors import ArchiveError, UsageError, describe_status
 from netlab.process import open_process
-from netlab.vma.blocking import Blocking, explain, open_blocking, widen
+from netlab.vma.blocking import Blocking, explain, open_blocking, run_woken, widen
 from netlab.vma.sink import STANDARD
 
 if TYPE_CHECKING:
@@ -86,8 +86,10 @@ class Raw(io.RawIOBase):
 class Run(Protocol):
     """Runs a function in a thread."""
 
-    async def __call__(self, function: Callable[[], _Result], /) -> _Result:
-        """Return what it returns."""
+    async def __call__(
+        self, function: Callable[[], _Result], /, *wakes: Callable[[], None]
+    ) -> _Result:
+        """Return what it returns; waking it as :func:`netlab.vma.blocking.run_woken` does."""
         ...
 
 
@@ -107,9 +109,8 @@ class Stream:
     ) -> None:
         self.name = name
         self.position = 0
-        # A file is never waited for: nothing has to be woken.
-        seekable = raw.seekable_size is not None
-        self.run: Run = trio.to_thread.run_sync if seekable else blocking.run
+        # A file is never waited for: no bell has to be rung.
+        self.run: Run = blocking.run if raw.seekable_size is None else run_woken
         self.random_size = None if unpack else raw.seekable_size
         self._raw = raw
         self._unpack = unpack

@@ -30,7 +30,7 @@ from netlab.vma.format.extents import (
 )
 from netlab.vma.format.header import Config, Device, Header, build_header
 from netlab.vma.format.layout import BLOCK, CLUSTER, SECTOR, WRITTEN_SLOTS
-from netlab.vma.progress import Progress, ignore
+from netlab.vma.progress import Progress, ThreadProgress, ignore
 from netlab.vma.sink import Part, Sink, open_sink
 from netlab.vma.source import DiskSource, Range, ThreadSource
 
@@ -45,9 +45,6 @@ _BUFFERS = 4
 
 _BATCH = 64
 """Groups that are read without a turn of Trio's."""
-
-_PROGRESS_PERIOD = 0.1
-"""Seconds between two words of how far it is."""
 
 _ZERO_GROUPS = 2048
 """Extents without data that are written at once: 1 MiB."""
@@ -162,30 +159,26 @@ class _Belt:
 
 
 async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> None:
-    total = sum(disk.size for disk in contents.disks.values())
+    told = ThreadProgress(progress, sum(disk.size for disk in contents.disks.values()))
     belt = _Belt()
     async with open_tasks() as nursery:
         nursery.start_soon(_read_disks, contents, belt)
-        await sink.write(_encode_groups(contents, belt, progress, total), belt.filled.wake)
-    progress(total, total)
+        await sink.write(_encode_groups(contents, belt, told), belt.filled.wake)
+    told.finish()
 
 
 def _encode_groups(
-    contents: Contents, belt: _Belt, progress: Progress, total: int
+    contents: Contents, belt: _Belt, progress: ThreadProgress
 ) -> Generator[list[Part]]:
     """Yield in the thread that writes what all clusters become."""
     rest = sum(device.clusters for device in contents.header().devices)
-    done, told = 0, time.monotonic()
     while rest:
         group = belt.filled.get()
         yield _encode(contents.uuid.bytes, group)
         if group.buffer is not None:
             belt.free.put(group.buffer)
         rest -= group.place.count
-        done += group.place.count * CLUSTER
-        if time.monotonic() - told >= _PROGRESS_PERIOD:
-            trio.from_thread.run_sync(progress, min(done, total), total)
-            told = time.monotonic()
+        progress.add(group.place.count * CLUSTER)
 
 
 def _encode(uuid: bytes, group: _Group) -> list[Part]:

@@ -86,9 +86,10 @@ async def test_an_end_within_a_frame_of_zstd_is_told_even_when_all_data_are_ther
 
 @pytest.mark.parametrize("wanted", [None, "other"])
 async def test_turns_are_short_however_much_is_passed_over(
-    tmp_path: Path, wanted: str | None
+    tmp_path: Path, wanted: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two of them it is told how far it is, and a cancellation is heard."""
+    monkeypatch.setattr("netlab.vma.progress.PERIOD", 0)
     clusters = 58 * 40  # 145 MiB
     header = make_header({"a": bytes(CLUSTER), "other": bytes(CLUSTER)}, {})
     data = seal_header(patch(build_header(header), 4136, struct.pack(">Q", clusters * CLUSTER)))
@@ -107,7 +108,7 @@ async def test_turns_are_short_however_much_is_passed_over(
             await archive.extract(
                 tmp_path / "out", disks=[wanted], progress=lambda done, _: told.append(done)
             )
-    assert len(told) == 3
+    assert len(set(told)) == 3
 
 
 MEASURE = """

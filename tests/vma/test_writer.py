@@ -183,7 +183,7 @@ async def test_a_disk_of_an_archive_is_a_source_of_another(tmp_path: Path) -> No
 async def test_progress_grows_up_to_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netlab.vma.writer._PROGRESS_PERIOD", 0)
+    monkeypatch.setattr("netlab.vma.progress.PERIOD", 0)
     told: list[tuple[int, int]] = []
     disk = MemoryDisk(CONTENT)
     await create_archive(
@@ -197,7 +197,7 @@ async def test_progress_grows_up_to_the_whole(
 async def test_a_progress_that_fails_ends_the_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netlab.vma.writer._PROGRESS_PERIOD", 0)
+    monkeypatch.setattr("netlab.vma.progress.PERIOD", 0)
 
     def fail(done: int, total: int) -> None:
         raise BrokenPipeError(f"{done} of {total}")
