@@ -118,21 +118,29 @@ def find_blocks(
         clusters: How many of them.
         spans: Where to look, or None: everywhere. Whole blocks: the first byte, and the one behind.
     """
-    # A comparison of this kind stops at the first byte that is not zero, and copies nothing.
-    starts_with = data.startswith
     masks = [0] * clusters
     for begin, end in ((0, clusters * CLUSTER),) if spans is None else spans:
         for base in range(begin // CLUSTER * CLUSTER, end, CLUSTER):
             first, last = max(begin, base), min(end, base + CLUSTER)
-            if last - first == CLUSTER and starts_with(_ZERO_CLUSTER, base):
-                continue
-            mask, bit = 0, 1 << (first - base) // BLOCK
-            for block in range(first, last, BLOCK):
-                if not starts_with(_ZERO_BLOCK, block):
-                    mask |= bit
-                bit <<= 1
-            masks[base // CLUSTER] |= mask
+            masks[base // CLUSTER] |= _find_mask(data, first, last) << (first - base) // BLOCK
     return masks
+
+
+def _find_mask(data: bytes | bytearray, first: int, last: int) -> int:
+    """Return the mask of blocks of one cluster that are not zero, the first of them as bit 0."""
+    heads = data[first:last:BLOCK]
+    if 0 not in heads:
+        # Of data that look like noise, 94 % of clusters: each block's first byte says enough.
+        return (1 << len(heads)) - 1
+    # A comparison of this kind stops at the first byte that is not zero, and copies nothing.
+    if last - first == CLUSTER and data.startswith(_ZERO_CLUSTER, first):
+        return 0
+    mask, bit = 0, 1
+    for block in range(first, last, BLOCK):
+        if not data.startswith(_ZERO_BLOCK, block):
+            mask |= bit
+        bit <<= 1
+    return mask
 
 
 def pick_blocks(data: memoryview, masks: Sequence[int]) -> list[memoryview]:
