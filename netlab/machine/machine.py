@@ -33,7 +33,7 @@ from netlab.machine.companion import Companion, Surroundings
 from netlab.machine.console import open_console
 from netlab.machine.health import Health
 from netlab.machine.launch import Streams, open_life
-from netlab.machine.life import Life
+from netlab.machine.life import QUIT_GRACE, Life
 from netlab.machine.qmp import QMP, open_qmp
 from netlab.machine.shares import open_shares
 from netlab.machine.tpm import open_tpm
@@ -212,9 +212,14 @@ class Machine:
         self.unplugged = self.unplugged - {interface} if up else self.unplugged | {interface}
 
     async def cut_power(self) -> int:
-        """End QEMU as if the power had failed: the guest is not asked; return its exit status."""
-        await _quietly(self.qmp.execute, "quit")
-        await self._life.end()
+        """End QEMU as if the power had failed: the guest is not asked; return its exit status.
+
+        It is bounded, and not to be cancelled: half of it would look like the guest's own end.
+        """
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(QUIT_GRACE):
+                await _quietly(self.qmp.execute, "quit")
+            await self._life.end()
         return await self.wait_exit()
 
     async def shutdown(self, *, grace: float = SHUTDOWN_GRACE) -> int:

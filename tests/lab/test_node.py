@@ -104,6 +104,18 @@ async def test_a_power_cut_a_killed_qemu_and_a_shutdown_given_up_are_told_apart(
         assert (node.state, node.error is None) == ("failed", False)
 
 
+async def test_a_power_cut_does_not_wait_for_a_qemu_that_stands_still() -> None:
+    async with open_node() as node:
+        assert node.pid is not None
+        os.kill(node.pid, signal.SIGSTOP)
+        # Given up meanwhile, it is one all the same.
+        with trio.fail_after(30), trio.move_on_after(0.2):
+            await node.crash()
+        while node.state == "ready":
+            await trio.lowlevel.checkpoint()
+        assert (node.state, node.reason()) == ("stopped", "crashed, as asked")
+
+
 async def test_a_guest_that_powers_itself_off_is_stopped() -> None:
     async with open_node() as node:
         await node.machine.agent.execute("poweroff >/dev/null 2>&1 &")
