@@ -20,11 +20,12 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from netlab.nbd.files import Format, open_image
+from netlab.nbd.files import open_image
+from netlab.plan.model import DiskFormat
 from netlab.process import run
 
 MIB = 1024 * 1024
-IMAGES: dict[str, tuple[Format, tuple[str, ...]]] = {
+IMAGES: dict[str, tuple[DiskFormat, tuple[str, ...]]] = {
     "raw": ("raw", ()),
     "qcow2": ("qcow2", ()),
     "qcow2, compressed": ("qcow2", ("-c",)),
@@ -49,7 +50,7 @@ def write_source(path: Path, mebibytes: int) -> None:
         file.truncate(mebibytes * 2 * MIB)
 
 
-async def read_with_netlab(path: Path, image_format: Format) -> int:
+async def read_with_netlab(path: Path, image_format: DiskFormat) -> int:
     total = 0
     async with open_image(path, image_format) as disk:
         async for _, data in disk.read_all():
@@ -57,7 +58,7 @@ async def read_with_netlab(path: Path, image_format: Format) -> int:
     return total
 
 
-async def read_with_qemu_img(path: Path, image_format: Format, size: int) -> None:
+async def read_with_qemu_img(path: Path, image_format: DiskFormat, size: int) -> None:
     target = f"driver=null-co,size={size}"
     argv = ("qemu-img", "convert", "-n", "-f", image_format, "--target-image-opts")
     await run((*argv, str(path), target))

@@ -15,15 +15,14 @@ import tempfile
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import trio
 
 from netlab.errors import ImageError, NBDError, ProgramError, describe_status
 from netlab.nbd.client import Disk, open_export
+from netlab.plan.model import DiskFormat
 from netlab.process import open_process, run
-
-Format = Literal["raw", "qcow2"]
 
 EXPORT = "disk"
 
@@ -32,7 +31,7 @@ END_GRACE = 5.0
 
 
 @asynccontextmanager
-async def open_image(path: Path, image_format: Format) -> AsyncGenerator[Disk]:
+async def open_image(path: Path, image_format: DiskFormat) -> AsyncGenerator[Disk]:
     """Read an image file as the disk that it holds, with all files that it is a layer over.
 
     Args:
@@ -128,7 +127,7 @@ def _first_line(output: str) -> str:
     return re.sub(r"^qemu-\S+: (--blockdev \{.*\}: )?", "", line)
 
 
-async def describe_layers(path: Path, image_format: Format) -> tuple[dict[str, object], ...]:
+async def describe_layers(path: Path, image_format: DiskFormat) -> tuple[dict[str, object], ...]:
     """Return an image file, and all that it is a layer over, as QEMU's ``BlockdevOptions``.
 
     Each is a node of its own, the lowest first; the image itself is called :data:`EXPORT`.
@@ -137,8 +136,8 @@ async def describe_layers(path: Path, image_format: Format) -> tuple[dict[str, o
         ImageError: A file is missing or not of its format, or does not say what it is over.
         MissingProgramError: qemu-img is not installed.
     """
-    layers: list[tuple[Path, Format]] = []
-    layer: tuple[Path, Format] | None = (_locate(path), image_format)
+    layers: list[tuple[Path, DiskFormat]] = []
+    layer: tuple[Path, DiskFormat] | None = (_locate(path), image_format)
     while layer is not None:
         if layer in layers:
             raise ImageError(f"{layer[0]}: the image is a layer over itself")
@@ -148,7 +147,7 @@ async def describe_layers(path: Path, image_format: Format) -> tuple[dict[str, o
     return tuple(_describe(layers, number) for number in reversed(range(len(layers))))
 
 
-def _describe(layers: Sequence[tuple[Path, Format]], number: int) -> dict[str, object]:
+def _describe(layers: Sequence[tuple[Path, DiskFormat]], number: int) -> dict[str, object]:
     """Return a layer of many, of which the next is the one below."""
     file, image_format = layers[number]
     protocol = {"driver": "file", "filename": str(file), "read-only": True}
@@ -185,7 +184,7 @@ def _locate(path: Path) -> Path:
     return path
 
 
-async def _find_backing(path: Path, image_format: Format) -> tuple[Path, Format] | None:
+async def _find_backing(path: Path, image_format: DiskFormat) -> tuple[Path, DiskFormat] | None:
     """Return the file that an image is a layer over, and its format, as the image says."""
     if image_format == "raw":
         return None
@@ -199,7 +198,7 @@ async def _find_backing(path: Path, image_format: Format) -> tuple[Path, Format]
     return _parse_backing(path, info)
 
 
-def _parse_backing(path: Path, info: dict[str, object]) -> tuple[Path, Format] | None:
+def _parse_backing(path: Path, info: dict[str, object]) -> tuple[Path, DiskFormat] | None:
     match info:
         case {"format-specific": {"data": {"data-file": str(other)}}}:
             raise ImageError(

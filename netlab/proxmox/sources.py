@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import final
 
 from netlab.nbd.client import Disk, open_export
-from netlab.nbd.files import Format, open_image
+from netlab.nbd.files import open_image
+from netlab.plan.model import DiskFormat
 from netlab.vma.source import Range, Span
 
 
@@ -67,10 +68,10 @@ class ImageSource(OfferedSource):
         format: Its format.
     """
 
-    def __init__(self, disk: Disk, path: Path, image_format: Format) -> None:
+    def __init__(self, disk: Disk, path: Path, image_format: DiskFormat) -> None:
         super().__init__(disk)
         self.path = path
-        self.format: Format = image_format
+        self.format: DiskFormat = image_format
 
 
 @asynccontextmanager
@@ -89,7 +90,7 @@ async def open_held(path: str, name: str) -> AsyncGenerator[HeldSource]:
 
 
 @asynccontextmanager
-async def open_image_source(path: Path, image_format: Format) -> AsyncGenerator[ImageSource]:
+async def open_image_source(path: Path, image_format: DiskFormat) -> AsyncGenerator[ImageSource]:
     """Read an image file where it is, with all that it is a layer over.
 
     Raises:

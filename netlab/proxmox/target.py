@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from netlab.errors import ConfigurationError, Mistake
+from netlab.plan.model import DiskFormat
 from netlab.proxmox.configuration import Configuration, Entry, parse_properties
 from netlab.proxmox.formats import NODE, STORAGE, VMID, VNET
 from netlab.proxmox.rules import check
@@ -45,7 +45,7 @@ class Source:
 
     drive: str
     path: Path
-    format: Literal["raw", "qcow2"]
+    format: DiskFormat
     size: int
     export: str = ""
 

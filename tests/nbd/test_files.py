@@ -14,7 +14,8 @@ import trio
 
 from netlab.errors import ImageError, MissingProgramError, NBDError
 from netlab.nbd.client import Disk, open_export
-from netlab.nbd.files import Format, open_image
+from netlab.nbd.files import open_image
+from netlab.plan.model import DiskFormat
 from netlab.process import run
 
 MIB = 1024 * 1024
@@ -88,13 +89,13 @@ MAKERS = {"chain": make_chain, "compressed": make_compressed, "holes": make_hole
 
 
 @asynccontextmanager
-async def open_with_daemon(path: Path, image_format: Format) -> AsyncGenerator[Disk]:
+async def open_with_daemon(path: Path, image_format: DiskFormat) -> AsyncGenerator[Disk]:
     async with open_image(path, image_format) as disk:
         yield disk
 
 
 @asynccontextmanager
-async def open_with_qemu_nbd(path: Path, image_format: Format) -> AsyncGenerator[Disk]:
+async def open_with_qemu_nbd(path: Path, image_format: DiskFormat) -> AsyncGenerator[Disk]:
     address = path.with_name("socket")
     # Returns when the socket is there; the server ends with its only client.
     await run([
@@ -114,7 +115,7 @@ async def test_what_is_read_is_what_qemu_img_converts(
     maker: str, server: str, tmp_path: Path
 ) -> None:
     path = await MAKERS[maker](tmp_path)
-    image_format: Format = "qcow2" if path.suffix == ".qcow2" else "raw"
+    image_format: DiskFormat = "qcow2" if path.suffix == ".qcow2" else "raw"
     expected = (await convert(path, tmp_path / "expected", "raw")).read_bytes()
     async with SERVERS[server](path, image_format) as disk:
         assert disk.size == len(expected)
@@ -137,7 +138,7 @@ async def test_what_is_read_is_what_qemu_img_converts(
 
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])
 async def test_a_large_disk_with_little_on_it_is_read_by_what_is_on_it(
-    image_format: Format, tmp_path: Path
+    image_format: DiskFormat, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "large.raw", 64 << 30, {0: b"begin", (64 << 30) - 512: b"end"})
     if image_format == "qcow2":
@@ -308,7 +309,7 @@ async def test_an_image_with_its_data_in_another_file_is_refused(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
-async def test_a_file_that_somebody_writes_to_is_an_error(tmp_path: Path, kind: Format) -> None:
+async def test_a_file_that_somebody_writes_to_is_an_error(tmp_path: Path, kind: DiskFormat) -> None:
     path, address = tmp_path / f"disk.{kind}", tmp_path / "socket"
     await run(["qemu-img", "create", "-q", "-f", kind, str(path), "1M"])
     await run(["qemu-nbd", "--fork", f"--format={kind}", f"--socket={address}", str(path)])
