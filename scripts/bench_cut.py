@@ -22,6 +22,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from netlab import Lab, open_lab, resolve
+from netlab.process import run
 from netlab.topology.load import loads
 
 TOPOLOGY = """\
@@ -32,8 +33,17 @@ nodes: {"n[1-NODES]": {disks: [{size: 256 MiB}]}}
 WRITE = "while :; do dd if=/dev/urandom of=/dev/vda bs=64k count=1024 conv=notrunc; done"
 
 
-async def measure(nodes: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Return the seconds that all nodes stood still in each round, for a cut and for nothing."""
+LATENESS = """
+import time
+end = time.monotonic() + 20
+while (begin := time.monotonic()) < end:
+    time.sleep(0.002)
+    print(time.monotonic() - begin - 0.002)
+"""
+
+
+async def measure(nodes: int, rounds: int) -> dict[str, list[float]]:
+    """Return seconds of each round: all nodes stood still for a cut, and for nothing; and waits."""
     plan = resolve(loads(TOPOLOGY.replace("NODES", str(nodes))))
     cuts: list[float] = []
     bare: list[float] = []
@@ -46,7 +56,9 @@ async def measure(nodes: int, rounds: int) -> tuple[list[float], list[float]]:
             async with lab.open_cut(names) as cut:
                 cuts.append(cut.pause)
             bare.append(await stand_still(lab, names))
-    return cuts, bare
+        late = await run((sys.executable, "-c", LATENESS))
+    waits = [float(line) for line in late.stdout.split()]
+    return {"held": cuts, "stop and cont": bare, "wait for a CPU": waits}
 
 
 async def stand_still(lab: Lab, names: Sequence[str]) -> float:
@@ -67,11 +79,12 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    cuts, bare = trio.run(measure, options.nodes, options.rounds)
+    found = trio.run(measure, options.nodes, options.rounds)
     print(f"{options.nodes} nodes            median    longest")
-    show("held", cuts)
-    show("stop and cont", bare)
-    print(f"ratio of medians {statistics.median(cuts) / statistics.median(bare):.2f}")
+    for title, seconds in found.items():
+        show(title, seconds)
+    ratio = statistics.median(found["held"]) / statistics.median(found["stop and cont"])
+    print(f"ratio of medians {ratio:.2f}")
 
 
 if __name__ == "__main__":
