@@ -130,16 +130,17 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What is at a place; without a buffer it is zeros.
+    """What is at a place.
 
     Attributes:
         place: The place.
-        buffer: What is there, where the masks say that something is.
+        buffer: What is there, where the masks say that something is. Zeros have one, too, so that
+            no more of them wait than there are buffers.
         masks: For each cluster, which of its blocks are not zero.
     """
 
     place: _Place
-    buffer: bytearray | None = None
+    buffer: bytearray
     masks: Sequence[int] = ()
 
 
@@ -175,15 +176,14 @@ def _encode_groups(
     while rest:
         group = belt.filled.get()
         yield _encode(contents.uuid.bytes, group)
-        if group.buffer is not None:
-            belt.free.put(group.buffer)
+        belt.free.put(group.buffer)
         rest -= group.place.count
         progress.add(group.place.count * CLUSTER)
 
 
 def _encode(uuid: bytes, group: _Group) -> list[Part]:
     place = group.place
-    if group.buffer is None:
+    if not place.parts:
         return [build_zero_extents(uuid, place.device, place.first, place.count)]
     extent = build_extent(uuid, place.device, place.first, group.masks)
     return [extent, *pick_blocks(memoryview(group.buffer), group.masks)]
@@ -213,12 +213,12 @@ async def _batch(places: AsyncGenerator[_Place]) -> AsyncGenerator[list[_Place]]
 def _read_places(source: DiskSource, places: Sequence[_Place], belt: _Belt) -> None:
     """Read in a thread of :func:`run_woken`."""
     for place in places:
-        if not place.parts:
-            belt.filled.put(_Group(place))
-            continue
         buffer = belt.free.get()
-        spans = _fill(source, place, memoryview(buffer))
-        belt.filled.put(_Group(place, buffer, find_blocks(buffer, place.count, spans)))
+        masks: Sequence[int] = ()
+        if place.parts:
+            spans = _fill(source, place, memoryview(buffer))
+            masks = find_blocks(buffer, place.count, spans)
+        belt.filled.put(_Group(place, buffer, masks))
 
 
 async def _find_places(device: Device, source: DiskSource) -> AsyncGenerator[_Place]:

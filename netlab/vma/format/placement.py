@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from netlab.vma.format.extents import Piece, block_runs, is_full
 from netlab.vma.format.layout import BLOCK, CLUSTER, CLUSTER_BLOCKS
@@ -26,21 +26,17 @@ class Placement:
     """
 
     offset: int
-    parts: list[memoryview] = field(default_factory=list[memoryview])
-    size: int = 0
-
-    def add(self, part: memoryview) -> None:
-        """Put a part behind the others."""
-        self.parts.append(part)
-        self.size += len(part)
+    parts: list[memoryview]
+    size: int
 
     def cut(self, size: int) -> None:
         """Leave out what is behind so many bytes."""
         while self.size > size:
             last = self.parts.pop()
-            self.size -= len(last)
-            if self.size < size:
-                self.add(last[: size - self.size])
+            kept = last[: max(0, size - (self.size - len(last)))]
+            self.size += len(kept) - len(last)
+            if kept:
+                self.parts.append(kept)
 
 
 def place(piece: Piece, data: memoryview, size: int | None) -> Iterator[Placement]:
@@ -67,20 +63,21 @@ def _join(piece: Piece, data: memoryview) -> Iterator[Placement]:
     if not any(piece.masks):
         return
     position = piece.position
-    current: Placement | None = None
+    parts: list[memoryview] = []
+    start = end = base
     for first, count in piece_runs(piece):
-        offset = base + first * BLOCK
-        gap = offset - current.offset - current.size if current is not None else 0
-        if current is None or gap >= len(_ZEROS):
-            if current is not None:
-                yield current
-            current = Placement(offset)
-        elif gap:
-            current.add(_ZEROS[:gap])
-        current.add(data[position : position + count * BLOCK])
-        position += count * BLOCK
-    if current is not None:
-        yield current
+        offset, length = base + first * BLOCK, count * BLOCK
+        if offset - end >= len(_ZEROS) or not parts:
+            if parts:
+                yield Placement(start, parts, end - start)
+            start, parts = offset, []
+        elif offset > end:
+            parts.append(_ZEROS[: offset - end])
+        parts.append(data[position : position + length])
+        position += length
+        end = offset + length
+    if parts:
+        yield Placement(start, parts, end - start)
 
 
 def piece_runs(piece: Piece) -> Iterator[tuple[int, int]]:
