@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 import trio
 
 from netlab.errors import StorageError
-from netlab.scopes import open_background
+from netlab.scopes import open_tasks
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -26,52 +27,89 @@ async def run_woken(function: Callable[[], _Result], *wakes: Callable[[], None])
     """Run a function in a thread of its own, and return what it returns.
 
     Args:
-        function: What is run. It asks ``trio.from_thread.check_cancelled`` when it is woken: that
-            may be for nothing.
-        wakes: What end its waiting, called when the caller is cancelled.
+        function: What is run. It calls :func:`hear` when it is woken.
+        wakes: What end its waiting, called when the caller is cancelled or interrupted.
 
     Raises:
         trio.Cancelled: The caller was cancelled, and the function has ended.
     """
-    async with open_background() as nursery:
-        nursery.start_soon(_watch, wakes)
+    results: list[_Result] = []
+    ended = trio.Event()
+
+    async def work() -> None:
         # Threads that wait for each other must not wait for a place among Trio's first.
-        return await trio.to_thread.run_sync(function, limiter=trio.CapacityLimiter(1))
+        limiter = trio.CapacityLimiter(1)
+        results.append(await trio.to_thread.run_sync(function, limiter=limiter))
+        ended.set()
+
+    async with open_tasks() as nursery:
+        nursery.start_soon(work)
+        try:
+            # Not in the thread's own task: a KeyboardInterrupt would find nobody who can wake it.
+            await ended.wait()
+        except BaseException:
+            nursery.cancel_scope.cancel()
+            for wake in wakes:
+                wake()
+            raise
+    return results[0]
 
 
-async def _watch(wakes: Sequence[Callable[[], None]]) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        for wake in wakes:
-            wake()
+def hear() -> None:
+    """Hear in a thread of :func:`run_woken`, once woken, whether it is cancelled.
+
+    Trio's thread is asked. What ``trio.from_thread.check_cancelled`` looks at may be written only
+    after the thread was woken.
+
+    Raises:
+        trio.Cancelled: It is.
+    """
+    trio.from_thread.run(trio.lowlevel.checkpoint)
 
 
 class Handover(Generic[_Item]):
     """A queue between threads; who waits in :func:`run_woken` is woken by :meth:`wake`."""
 
     def __init__(self) -> None:
-        self._items: SimpleQueue[_Item | None] = SimpleQueue()
+        self._items: SimpleQueue[_Item | _Failure | None] = SimpleQueue()
 
     def put(self, item: _Item) -> None:
         """Add something at the end, from any thread."""
         self._items.put(item)
 
+    @contextmanager
+    def failures(self) -> Generator[None]:
+        """Let :meth:`get` raise what fails in the block, behind all that was put before.
+
+        So of two threads that fail one is heard: the one whose failure comes first in order.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is raised again
+            self._items.put(_Failure(error))
+
     def get(self) -> _Item:
         """Wait in a thread for what is first, and take it.
 
         Raises:
+            Exception: What failed in :meth:`failures`.
             trio.Cancelled: Whoever called :func:`run_woken` was cancelled.
         """
-        while True:
-            trio.from_thread.check_cancelled()
-            item = self._items.get()
-            if item is not None:
-                return item
+        while (item := self._items.get()) is None:
+            hear()
+        trio.from_thread.check_cancelled()
+        if isinstance(item, _Failure):
+            raise item.error
+        return item
 
     def wake(self) -> None:
-        """Let who waits see whether it is cancelled."""
+        """Let who waits hear whether it is cancelled."""
         self._items.put(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: Exception
 
 
 class Blocking:
@@ -111,9 +149,9 @@ class Blocking:
         while True:
             ready = {number for number, _ in poller.poll()}
             if self._bell in ready:
-                # Left from an earlier call, or rung for this one: the scope knows.
+                # Left from an earlier call, or rung for this one: Trio knows.
                 os.eventfd_read(self._bell)
-                trio.from_thread.check_cancelled()
+                hear()
             if descriptor in ready:
                 return
 

@@ -106,12 +106,13 @@ class _Extraction:
         self._progress.finish()
 
     def _read_batches(self) -> None:
-        while True:
-            buffer = self._free.get()
-            batch = self._reader.read_batch(memoryview(buffer), self._targets)
-            self._filled.put((buffer, batch))
-            if not batch:
-                return
+        """Read all extents; a failure is told in its order, by the thread that writes."""
+        batch: Sequence[Stored] | None = None
+        with self._filled.failures():
+            while batch is None or batch:
+                buffer = self._free.get()
+                batch = self._reader.read_batch(memoryview(buffer), self._targets)
+                self._filled.put((buffer, batch))
 
     def _write_batches(self) -> None:
         while True:

@@ -39,5 +39,6 @@ class ThreadProgress:
             self._told = time.monotonic()
 
     def finish(self) -> None:
-        """Tell, in Trio's thread, that all is done."""
-        self._progress(self.total, self.total)
+        """Tell, in Trio's thread, that all is done, if there was anything."""
+        if self.total:
+            self._progress(self.total, self.total)

@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -103,12 +103,13 @@ async def create_archive(
         StorageError: A disk cannot be read, or the archive not be written.
         UsageError: There is a file of that name already.
     """
-    header = build_header(contents.header())
+    header = contents.header()
+    start = build_header(header)
     async with open_sink(str(target), compression) as sink:
-        await sink.write([[header]])
+        await sink.write([[start]])
         if not contents.disks:
             await sink.write([[build_empty_extent(contents.uuid.bytes)]])
-        await _write_disks(sink, contents, progress)
+        await _write_disks(sink, header, tuple(contents.disks.values()), progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,23 +160,23 @@ class _Belt:
             self.free.put(bytearray(_GROUP))
 
 
-async def _write_disks(sink: Sink, contents: Contents, progress: Progress) -> None:
-    told = ThreadProgress(progress, sum(disk.size for disk in contents.disks.values()))
+async def _write_disks(
+    sink: Sink, header: Header, sources: Sequence[DiskSource], progress: Progress
+) -> None:
+    told = ThreadProgress(progress, sum(source.size for source in sources))
     belt = _Belt()
     async with open_tasks() as nursery:
-        nursery.start_soon(_read_disks, contents, belt)
-        await sink.write(_encode_groups(contents, belt, told), belt.filled.wake)
+        nursery.start_soon(_read_disks, zip(header.devices, sources, strict=True), belt)
+        await sink.write(_encode_groups(header, belt, told), belt.filled.wake)
     told.finish()
 
 
-def _encode_groups(
-    contents: Contents, belt: _Belt, progress: ThreadProgress
-) -> Generator[list[Part]]:
+def _encode_groups(header: Header, belt: _Belt, progress: ThreadProgress) -> Generator[list[Part]]:
     """Yield in the thread that writes what all clusters become."""
-    rest = sum(device.clusters for device in contents.header().devices)
+    rest = sum(device.clusters for device in header.devices)
     while rest:
         group = belt.filled.get()
-        yield _encode(contents.uuid.bytes, group)
+        yield _encode(header.uuid.bytes, group)
         belt.free.put(group.buffer)
         rest -= group.place.count
         progress.add(group.place.count * CLUSTER)
@@ -189,14 +190,16 @@ def _encode(uuid: bytes, group: _Group) -> list[Part]:
     return [extent, *pick_blocks(memoryview(group.buffer), group.masks)]
 
 
-async def _read_disks(contents: Contents, belt: _Belt) -> None:
-    for device, source in zip(contents.header().devices, contents.disks.values(), strict=True):
-        async with (
-            aclosing(_find_places(device, source)) as places,
-            aclosing(_batch(places)) as batches,
-        ):
-            async for batch in batches:
-                await run_woken(partial(_read_places, source, batch, belt), belt.free.wake)
+async def _read_disks(disks: Iterable[tuple[Device, DiskSource]], belt: _Belt) -> None:
+    """Read all disks; a failure is told in its order, by the thread that writes."""
+    with belt.filled.failures():
+        for device, source in disks:
+            async with (
+                aclosing(_find_places(device, source)) as places,
+                aclosing(_batch(places)) as batches,
+            ):
+                async for batch in batches:
+                    await run_woken(partial(_read_places, source, batch, belt), belt.free.wake)
 
 
 async def _batch(places: AsyncGenerator[_Place]) -> AsyncGenerator[list[_Place]]:

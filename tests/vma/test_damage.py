@@ -36,6 +36,19 @@ async def test_what_is_no_archive_is_told_with_its_name(tmp_path: Path) -> None:
         await extract(tmp_path, tmp_path / "out")
 
 
+async def test_of_two_damages_the_first_is_told(tmp_path: Path) -> None:
+    """Who reads ahead meets the second while the first is being written."""
+    full = bytes([1]) * (58 * CLUSTER)
+    header = make_header({"drive-scsi0": bytes(58 * 2 * CLUSTER)}, {})
+    twice = build_extent(UUID_1.bytes, 1, 0, [1]) + bytes(BLOCK)
+    cut = build_extent(UUID_1.bytes, 1, 58, [0xFFFF] * 58) + bytes(BLOCK)
+    first = build_extent(UUID_1.bytes, 1, 0, [0xFFFF] * 58) + full
+    (tmp_path / "a.vma").write_bytes(build_header(header) + first + twice + cut)
+    with pytest.raises(ArchiveError, match=r"a\.vma: extent 1 .*cluster 0 is there twice"):
+        await extract(tmp_path / "a.vma", tmp_path / "out")
+    assert names_in(tmp_path) == ["a.vma"]
+
+
 def evil(name: bytes, new: bytes) -> bytes:
     return seal_header(patch(ARCHIVE, ARCHIVE.index(name), new))
 
