@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from netlab.vma.format.extents import Piece, block_runs, is_full
 from netlab.vma.format.layout import BLOCK, CLUSTER, CLUSTER_BLOCKS
@@ -13,6 +14,7 @@ MIN_HOLE = 8
 fragment less on the disk."""
 
 _ZEROS = memoryview(bytes(MIN_HOLE * BLOCK))
+_GAPS = [_ZEROS[: blocks * BLOCK] for blocks in range(MIN_HOLE)]
 
 
 @dataclass(slots=True)
@@ -47,37 +49,46 @@ def place(piece: Piece, data: memoryview, size: int | None) -> Iterator[Placemen
         data: The extent's data.
         size: Bytes of the disk, which may end within the piece; None when it is open.
     """
-    for placement in _join(piece, data):
+    for placement in [_whole(piece, data)] if is_full(piece) else _join(piece, data):
         if size is not None:
             placement.cut(size - placement.offset)
         if placement.size:
             yield placement
 
 
+def _whole(piece: Piece, data: memoryview) -> Placement:
+    size = len(piece.masks) * CLUSTER
+    return Placement(piece.first * CLUSTER, [data[piece.position : piece.position + size]], size)
+
+
 def _join(piece: Piece, data: memoryview) -> Iterator[Placement]:
-    base = piece.first * CLUSTER
-    if is_full(piece):
-        size = len(piece.masks) * CLUSTER
-        yield Placement(base, [data[piece.position : piece.position + size]], size)
-        return
+    base = start = end = piece.first * CLUSTER
+    position = piece.position
     if not any(piece.masks):
         return
-    position = piece.position
     parts: list[memoryview] = []
-    start = end = base
-    for first, count in piece_runs(piece):
-        offset, length = base + first * BLOCK, count * BLOCK
-        if offset - end >= len(_ZEROS) or not parts:
-            if parts:
-                yield Placement(start, parts, end - start)
-            start, parts = offset, []
-        elif offset > end:
-            parts.append(_ZEROS[: offset - end])
-        parts.append(data[position : position + length])
-        position += length
-        end = offset + length
+    for mask in piece.masks:
+        for first, length in _spans(mask):
+            offset = base + first
+            gap = offset - end
+            if gap >= len(_ZEROS) or not parts:
+                if parts:
+                    yield Placement(start, parts, end - start)
+                start, parts = offset, []
+            elif gap:
+                parts.append(_GAPS[gap // BLOCK])
+            parts.append(data[position : position + length])
+            position += length
+            end = offset + length
+        base += CLUSTER
     if parts:
         yield Placement(start, parts, end - start)
+
+
+@lru_cache(maxsize=4096)
+def _spans(mask: int) -> tuple[tuple[int, int], ...]:
+    """Return what a mask stores of a cluster: pairs of an offset and a length in bytes."""
+    return tuple((first * BLOCK, count * BLOCK) for first, count in block_runs(mask))
 
 
 def piece_runs(piece: Piece) -> Iterator[tuple[int, int]]:
