@@ -112,8 +112,9 @@ class Sandbox:
     ) -> Process:
         """Start a program in the sandbox (see :class:`netlab.process.Launcher`).
 
-        It runs in a session of its own, without privileges over the lab's links. A tap belongs to
-        one program at a time; frames that waited on it are thrown away.
+        It runs in a process group of its own and in the sandbox's session, without privileges over
+        the lab's links. A tap belongs to one program at a time; frames that waited on it are thrown
+        away.
 
         Raises:
             LaunchError: It could not be started; the evidence is the command line.

@@ -42,7 +42,7 @@ def spawn(
     limit: int,
     enclosure: Enclosure | None = None,
 ) -> int:
-    """Start a program in a session of its own; return its process id here.
+    """Start a program in a process group of its own; return its process id here.
 
     Args:
         argv: Its command line; the first word is looked up in PATH unless it has a slash.
@@ -106,7 +106,10 @@ def _become(
 ) -> NoReturn:
     """Turn this process, just forked, into the program; never return."""
     try:
-        os.setsid()
+        # No session of its own: the kernel shares processors among sessions (autogroup, sched(7)).
+        # A machine that has just used its share would wait for all others to use theirs, also with
+        # the thread that lets its CPUs go on.
+        os.setpgid(0, 0)
         for number in _RESET:
             signal.signal(number, signal.SIG_DFL)
         for target, source in sources.items():

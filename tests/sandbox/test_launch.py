@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -65,6 +66,20 @@ async def test_the_process_id_is_the_hosts() -> None:
         assert command_line(process.pid) == b"sleep\x0060\0"
         os.kill(process.pid, signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL
+
+
+def read_stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat behind the name: the first is the state."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+async def test_programs_share_a_session_without_a_terminal_and_each_has_its_group() -> None:
+    async with open_sandbox([]) as sandbox:
+        pids = [(await sandbox.launch(["sleep", "60"], descriptors={})).pid for _ in range(2)]
+        assert len({os.getsid(pid) for pid in pids} - {os.getsid(0)}) == 1
+        assert [os.getpgid(pid) for pid in pids] == pids
+        # proc_pid_stat(5): the seventh is the controlling terminal, 0 when there is none.
+        assert [read_stat(pid)[4] for pid in pids] == ["0", "0"]
 
 
 async def test_a_program_that_ends_at_once_has_its_true_process_id_and_status() -> None:
