@@ -55,16 +55,18 @@ def find_samples() -> list[Sample]:
     return samples
 
 
-SAMPLES = [
-    pytest.param(sample, id=sample.path.name) for sample in find_samples()
-] or [
-    pytest.param(
-        None,
-        marks=pytest.mark.skip(
-            reason="no archives of the real tool: NETLAB_VMA_SAMPLES is not their folder"
-        ),
-    )
-]  # fmt: skip
+NO_SAMPLES = pytest.param(
+    None,
+    marks=pytest.mark.skip(
+        reason="no archives of the real tool: NETLAB_VMA_SAMPLES is not their folder"
+    ),
+)
+SAMPLES = [pytest.param(sample, id=sample.path.name) for sample in find_samples()] or [NO_SAMPLES]
+PLAIN_SAMPLES = [
+    pytest.param(sample, id=sample.path.name)
+    for sample in find_samples()
+    if sample.path.suffix == ".vma"
+] or [NO_SAMPLES]
 
 
 def make_header(disks: Mapping[str, bytes], configs: Mapping[str, bytes]) -> Header:
