@@ -198,7 +198,7 @@ async def open_nodes(
             folder = lab.folder / "nodes" / node.name
             cut = held.get(node.name)
             if cut is not None:
-                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan, folder)
+                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan)
             else:
                 drives = await open_resting_drives(node, work, plan, folder)
             machine = _machine(plan, node, vmids[node.name], drives, request, cut)
