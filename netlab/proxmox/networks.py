@@ -44,8 +44,16 @@ class Network:
     @property
     def virtual(self) -> bool:
         """Whether it can be a virtual network, which Proxmox makes by API, rather than a bridge."""
-        named = not self.bridge.startswith("vmbr") and not VNET.mistakes(self.bridge)
-        return named and self.tag is None
+        return self._named_virtual and self.tag is None
+
+    @property
+    def carrier(self) -> str | None:
+        """What its MTU is that of: a bridge, or None: the zone that all virtual networks are in."""
+        return None if self._named_virtual else self.bridge
+
+    @property
+    def _named_virtual(self) -> bool:
+        return not self.bridge.startswith("vmbr") and not VNET.mistakes(self.bridge)
 
 
 def parse_mapping(text: str) -> tuple[tuple[str, Network], ...]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from netlab.errors import ConfigurationError, UsageError
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
-from netlab.proxmox.configuration import parse, write
+from netlab.proxmox.configuration import parse, parse_properties, write
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
 from netlab.proxmox.exporting import Request, check_export
 from netlab.proxmox.leftovers import left_out
@@ -161,6 +161,32 @@ def test_a_segment_of_hundreds_leaves_room_in_the_notes() -> None:
 def test_a_machine_without_a_disk_is_a_mistake() -> None:
     assert mistakes(pair(), replace(OPTIONS, disks=())) == [
         "a: disks: there is none (Proxmox boots from disks alone)"
+    ]
+
+
+def test_an_mtu_is_said_by_all_cards_of_a_zone_in_which_one_has_another() -> None:
+    """All virtual networks are in one zone, which has the greatest MTU of theirs."""
+    names = ("vlan7", "a:up--b:down", "a:cable--b:cable")
+    plan = pair()
+
+    def written(*bridges: str) -> list[str | None]:
+        networks = tuple(zip(names, map(Network, bridges), strict=True))
+        made = configure(plan, plan.node("a"), replace(OPTIONS, mapping=networks))
+        values = [dict(parse_properties(entry.value)) for entry, _ in made.numbered("net")]
+        return [one.get("mtu") for one in values]
+
+    assert written("lan7", "wire", "cable") == ["1500", "9000", "1500"]
+    assert written("lan7", "vmbr1", "cable") == [None, "9000", None]
+    assert written("vmbr1", "wire", "cable") == [None, "9000", "1500"]
+
+
+def test_an_mtu_with_which_no_machine_starts_is_a_mistake() -> None:
+    text = "name: a\nnodes: {a: {id: 1}, b: {id: 2}}\nlinks:\n"
+    text += "  - {endpoints: [a:low, b:low], mtu: 575, addresses: none}\n"
+    text += "  - {endpoints: [a:least, b:least], mtu: 576, addresses: none}\n"
+    assert mistakes(resolve(loads(text)), OPTIONS) == [
+        "a: low.mtu: an MTU of 575, and Proxmox starts no machine with less than 576 (write 576 or "
+        "more)"
     ]
 
 
