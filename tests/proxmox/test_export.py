@@ -94,7 +94,25 @@ def test_two_segments_are_never_one_network(lab: Lab) -> None:
     plan = lab.plan()
     networks = assign_networks(plan, bridge="vmbr0")
     assert len(set(networks.values())) == len(networks) == len(plan.segments)
-    assert all(networks[one.name].tag == one.vlan for one in plan.segments if one.vlan is not None)
+    vlans = {one.vlan: networks[one.name].tag for one in plan.segments if one.vlan is not None}
+    assert all(tag == vlan for vlan, tag in vlans.items() if vlan != 1)
+    assert 1 not in {network.tag for network in networks.values()}
+
+
+def test_vlan_1_gets_a_number_as_links_do_unless_it_is_mapped() -> None:
+    """On a bridge that knows VLANs, 1 is that of the host and of the network outside."""
+    interfaces = "{n: {vlan: 1}, l: {vlan: 2001, addresses: none}}"
+    text = f"name: x\nnodes: {{a: {{interfaces: {interfaces}}}, b: {{vlans: 1}}}}\n"
+    text += "links: [a -- b]\n"
+    plan = resolve(loads(text))
+    (link,) = [segment.name for segment in plan.segments if segment.vlan is None]
+    by_rule = {"vlan1": Network("vmbr0", 2002), "vlan2001": Network("vmbr0", 2001)}
+    assert assign_networks(plan, bridge="vmbr0") == {**by_rule, link: Network("vmbr0", 2003)}
+    made = [configure(plan, node, OPTIONS).get("net0") or "" for node in plan.nodes]
+    assert [value.rpartition(",")[2] for value in made] == ["tag=2002", "tag=2002"]
+    mapping = parse_mapping("vlan1=vmbr0/1")
+    networks = assign_networks(plan, bridge="vmbr0", mapping=mapping)
+    assert (networks["vlan1"].tag, networks[link].tag) == (1, 2002)
 
 
 def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
