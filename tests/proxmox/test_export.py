@@ -277,7 +277,7 @@ nodes:
     cdroms: x.iso
     cloud_init: true
     tpm: true
-    firmware: uefi
+    firmware: {kind: uefi, code: own.fd, vars: own.vars}
     cpu: Haswell,aes=on,-pcid
     rng: false
     vmgenid: 78fa612e-42a1-5e99-b558-4d22482faab7
@@ -297,6 +297,7 @@ nodes:
     words = [line.partition(" ")[2].partition(":")[0] for line in left_out(plan.node("a"))]
     assert words == [
         "the share at /mnt/tools is left out",
+        "firmware.code is left out",
         "cdroms are left out",
         "the seed of cloud_init is left out",
         "what its TPM keeps is left out",

@@ -200,6 +200,14 @@ def test_nodes_that_are_pushed_one_by_one_meet_in_one_zone() -> None:
         assert (dict(zone.parameters)["mtu"], written) == ("9000", list(map(str, cards)))
 
 
+def test_a_node_with_secure_boot_is_pushed_with_its_keys() -> None:
+    firmware = "boot: disk, firmware: {secure_boot: true}"
+    plan = resolve(loads(f"name: x\nnodes: {{a: {{image: debian, {firmware}}}}}\n"))
+    calls = plan_calls(plan, ["a"], PushRequest(node="pve1"))
+    (create,) = [call for call in calls if call.path.endswith("/qemu")]
+    assert "efitype=4m,pre-enrolled-keys=1" in dict(create.parameters)["efidisk0"]
+
+
 def with_mtu(bridge: str, mtu: int) -> Configuration:
     return make_configuration([
         (
