@@ -39,6 +39,9 @@ TAG = "netlab"
 LAB_TAG = "lab-"
 """What the tag of a lab begins with."""
 
+CONTROLLER = "virtio-scsi-single"
+"""What SCSI disks hang on: one controller each, so that each can have a thread of its own."""
+
 SMALLEST_MTU = 576
 """Bytes of a card's MTU without which a machine does not start (print_netdevice_full in
 PVE/QemuServer.pm)."""
@@ -170,7 +173,7 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     yield "cpu", _cpu(node, options)
     yield "machine", options.machine
     yield "bios", "seabios" if options.efi is None else "ovmf"
-    yield "scsihw", "virtio-scsi-single"
+    yield "scsihw", CONTROLLER
     yield "serial0", "socket"
     # Without a screen the terminal in the web interface is the serial console.
     yield "vga", "serial0" if node.display == "none" else node.display
