@@ -33,6 +33,8 @@ name: moved
 nodes:
   system:
     image: debian
+    boot: disk
+    firmware: uefi
     id: 1
     files: {/root/given: "from the file\\n"}
     run: [echo started >/run/started]
