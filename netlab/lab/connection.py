@@ -10,6 +10,7 @@ from typing import Any, cast, final
 import httpx
 from httpx_ws import AsyncWebSocketSession, HTTPXWSException, WebSocketDisconnect, aconnect_ws
 from wsproto.events import BytesMessage, Event, TextMessage
+from wsproto.utilities import LocalProtocolError
 
 from netlab.errors import ControlError, NotReadyError
 from netlab.lab.folders import LabFolders
@@ -191,7 +192,8 @@ class Socket:
     async def _send(self, message: Event) -> None:
         try:
             await self._session.send(message)
-        except (HTTPXWSException, WebSocketDisconnect):
+        except (HTTPXWSException, WebSocketDisconnect, LocalProtocolError):
+            # The last, of wsproto: the other side has closed, and the answer to that is sent.
             raise self._gone() from None
 
     def _gone(self) -> ControlError:
