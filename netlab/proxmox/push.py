@@ -69,12 +69,14 @@ class Progress:
         done: Bytes of the disk that are copied, or of the file that are sent; 0 for other steps.
         size: Bytes that it has; 0 likewise.
         left: Whether it says what could not be taken back: somebody has to do that by hand.
+        left_out: Whether it says what a machine will not have of its node.
     """
 
     about: str
     done: int = 0
     size: int = 0
     left: bool = False
+    left_out: bool = False
 
 
 Report = Callable[[Progress], None]
