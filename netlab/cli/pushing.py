@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from netlab.cli.bars import open_bar
 from netlab.cli.export import TOKEN_VARIABLE, PushWords, Selection
 from netlab.cli.exportable import PlannedNodes, RunningNodes, find_nodes
 from netlab.cli.exporting import print_line, say_pause
@@ -182,8 +183,8 @@ def _say_left_out(line: str, output: Format) -> None:
 @contextmanager
 def _open_steps(output: Format) -> Generator[Report]:
     if output is not Format.json and sys.stderr.isatty():
-        with _open_bar() as show:
-            yield show
+        with open_bar() as show:
+            yield lambda progress: show(progress.about, progress.done, progress.size)
         return
     last = Progress("")
 
@@ -201,31 +202,3 @@ def _open_steps(output: Format) -> Generator[Report]:
 
 def _step(progress: Progress) -> tuple[str, int]:
     return progress.about, progress.done * _STEP // max(progress.size, 1)
-
-
-@contextmanager
-def _open_bar() -> Generator[Report]:
-    # Imported here: only a terminal needs it.
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = (
-        bars.BarColumn(),
-        bars.DownloadColumn(binary_units=True),
-        bars.TransferSpeedColumn(),
-        bars.TextColumn("{task.description}", markup=False),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        about = ""
-
-        def show(progress: Progress) -> None:
-            nonlocal task, about
-            if progress.about != about:
-                # Anew, so that the rate is that of the step.
-                about = progress.about
-                bar.remove_task(task)
-                task = bar.add_task(make_printable(about), total=None)
-            bar.update(task, completed=progress.done, total=progress.size or None)
-
-        yield show

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -72,7 +74,7 @@ def test_two_nodes_are_machines_on_their_networks(pair: Here, serving: Serving) 
     assert last["event"] == "done"
     assert last["machines"] == [{"node": "a", "vmid": 200}, {"node": "b", "vmid": 201}]
     assert (last["networks"], last["left"]) == (["wire"], [])
-    sent = [one for one in steps if one["about"] == "upload virtio0 of 201"]
+    sent = [one for one in steps if one["about"] == "upload virtio0 of 201 (b)"]
     assert 0 < sent[-1]["done"] == sent[-1]["total"]
     inside = serving.inside
     machines = {one.name: one for one in inside.vms if one.vmid != 5000}
@@ -131,7 +133,7 @@ def test_a_failure_at_the_second_machine_takes_the_first_back(pair: Here, servin
     serving.inside.storages["local-lvm"]["avail"] = 2 * SIZES["a"]
     done = push(pair, serving)
     assert done.returncode == 4
-    assert "cannot create the machine 1002" in done.stderr
+    assert "cannot create the machine 1002 (b): " in done.stderr
     assert "could not be taken back" not in done.stderr
     assert ("POST", "/api2/json/nodes/pve1/qemu") in serving.calls()
     assert_nothing_is_left(serving)
@@ -294,3 +296,32 @@ def sent_to_create(serving: Serving) -> dict[int, dict[str, str]]:
         if (method, path) == ("POST", "/api2/json/nodes/pve1/qemu")
     ]
     return {int(body["vmid"]): body for body in bodies}
+
+
+@pytest.mark.parametrize("kind", ["archive", "push"])
+def test_a_terminal_shows_of_which_node_bytes_rate_and_time_left_are(
+    kind: str, pair: Here, serving: Serving
+) -> None:
+    given = ["export", "--image", "pair.yaml", "--lab", "-o", "dump"]
+    given = given if kind == "archive" else words(serving, "--start")
+    environment = pair.shell.environment(NETLAB_PROXMOX_TOKEN=serving.host.token, TERM="xterm")
+    reader, terminal = os.openpty()
+    with subprocess.Popen(
+        [NETLAB, *given], cwd=pair.folder, env=environment, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        shown = re.sub("\x1b[^a-zA-Z]*[a-zA-Z]", "", "".join(read_screen(reader)))
+    assert process.returncode == 0, shown
+    # What is there when a bar goes is always drawn.
+    if kind == "archive":
+        assert re.search(r"4\.\d/4\.\d MiB.*(\?|B/s).*(-:--:--|0:00:00) export b", shown)
+    else:
+        assert re.search(r"start the machine 1002 \(b\) *\r?\n", shown)
+        assert "0/?" not in shown
+
+
+def read_screen(reader: int) -> Iterator[str]:
+    with os.fdopen(reader, "rb", buffering=0) as screen, suppress(OSError):
+        # A terminal of which nobody has the other end fails (EIO).
+        while chunk := screen.read(4096):
+            yield chunk.decode(errors="replace")

@@ -55,7 +55,7 @@ async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
     flat.write_bytes(inside.contents["netlab-9001-scsi0.qcow2"])
     image("convert", "-f", "qcow2", "-O", "raw", str(flat), str(tmp_path / "raw"))
     assert (tmp_path / "raw").read_bytes() == (tmp_path / "base").read_bytes()
-    for about in ("make a flat copy of scsi0 of 9001", "upload scsi0 of 9001"):
+    for about in ("make a flat copy of scsi0 of 9001 (a)", "upload scsi0 of 9001 (a)"):
         assert any(one.about == about and 0 < one.done == one.size for one in seen)
     assert all(0 <= one.done <= one.size for one in seen)
 
