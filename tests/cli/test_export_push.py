@@ -149,10 +149,17 @@ def test_a_task_that_fails_shows_its_log(pair: Here, serving: Serving) -> None:
     assert "TASK ERROR" not in done.stderr
 
 
-def test_ctrl_c_takes_everything_back(pair: Here, serving: Serving) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interruption_takes_everything_back(
+    number: signal.Signals, pair: Here, serving: Serving
+) -> None:
+    temporary = pair.folder / "tmp"
+    temporary.mkdir()
     # The interruption meets a task that runs, however slow we are.
     serving.inside.time_scale, serving.inside.busy_with = 1, 1002
-    environment = pair.shell.environment(NETLAB_PROXMOX_TOKEN=serving.host.token)
+    environment = pair.shell.environment(
+        NETLAB_PROXMOX_TOKEN=serving.host.token, TMPDIR=str(temporary)
+    )
     with subprocess.Popen(
         [NETLAB, *words(serving)],
         cwd=pair.folder,
@@ -163,12 +170,14 @@ def test_ctrl_c_takes_everything_back(pair: Here, serving: Serving) -> None:
         upload = ("POST", "/api2/json/nodes/pve1/storage/local/upload")
         while serving.calls().count(upload) < 2 and process.poll() is None:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        assert list(temporary.iterdir())
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert said.endswith("netlab: interrupted\n")
     assert serving.calls().count(upload) == 2
     assert_nothing_is_left(serving)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_token_that_is_not_known_there_is_told_and_nothing_is_done(
