@@ -96,7 +96,7 @@ _RUN = (
 )
 
 
-def script(node: NodePlan, hosts: Sequence[HostPlan]) -> str:
+def script(node: NodePlan, hosts: Sequence[HostPlan], *, names: bool = True) -> str:
     """Return the shell script that gives a guest its identity and prints, as JSON, what it has.
 
     It goes on after a failure, so that all of them are told, and ends with status 1 then. Given
@@ -105,11 +105,13 @@ def script(node: NodePlan, hosts: Sequence[HostPlan]) -> str:
     Args:
         node: Who the guest is to be.
         hosts: Everybody's names and addresses.
+        names: Whether it writes its files of names, too: they may be there and its own.
     """
     return "".join((
         _PREAMBLE,
         f"put /proc/sys/kernel/hostname {shlex.quote(node.name)}\n",
-        *(_write_file(path, lines) for path, lines in _own_files(node, hosts)),
+        _write_file("/etc/hostname", [node.name]) if names else "",
+        _write_file("/etc/hosts", host_lines(node, hosts)) if names else "",
         _SYSCTLS,
         _rename(node.interfaces),
         _ip(_interface_commands(node)),
@@ -195,17 +197,6 @@ def host_lines(node: NodePlan, hosts: Sequence[HostPlan]) -> list[str]:
     if not any(host.name == node.name and host.addresses for host in hosts):
         lines.append(f"127.0.1.1 {node.name}")
     return lines
-
-
-def _own_files(node: NodePlan, hosts: Sequence[HostPlan]) -> Iterable[tuple[str, list[str]]]:
-    """Yield the files that say who a guest is, but for those that the node has itself."""
-    given = {file.path for file in node.files}
-    for path, lines in (
-        ("/etc/hostname", [node.name]),
-        ("/etc/hosts", host_lines(node, hosts)),
-    ):
-        if path not in given:
-            yield path, lines
 
 
 def _write_file(path: str, lines: Iterable[str]) -> str:

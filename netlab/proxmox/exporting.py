@@ -199,7 +199,7 @@ async def open_nodes(
             folder = lab.folder / "nodes" / node.name
             cut = held.get(node.name)
             if cut is not None:
-                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan, folder)
+                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan)
             else:
                 drives = await open_resting_drives(node, work, plan, folder)
             machine = _machine(plan, node, vmids[node.name], drives, request, cut)
@@ -343,7 +343,7 @@ def _machine(
 ) -> Machine:
     disks = tuple(drive.disk for drive in drives if drive.disk is not None)
     sizes = [drive.source.size for drive in drives if drive.disk is None]
-    efi = name_variables(sizes[0]) if sizes else None
+    efi = name_variables(node, sizes[0]) if sizes else None
     unplugged = frozenset(cut.unplugged if cut else ())
     options = replace(_options(node, vmid, request), disks=disks, efi=efi, unplugged=unplugged)
     return Machine(

@@ -13,10 +13,15 @@ from netlab.plan.model import NodePlan
 from netlab.proxmox.export import EFI_SIZES, EfiType, EfiVariables
 
 
-def name_variables(size: int) -> EfiVariables:
-    """Return what Proxmox calls variables of a size, in bytes; of any other it takes none."""
+def name_variables(node: NodePlan, size: int) -> EfiVariables:
+    """Return what Proxmox calls a node's variables of a size; of another size it takes none.
+
+    Args:
+        node: The node.
+        size: In bytes.
+    """
     kinds: dict[int, EfiType] = {size: kind for kind, size in EFI_SIZES.items()}
-    return EfiVariables(size=size, type=kinds.get(size, "4m"))
+    return EfiVariables(size=size, type=kinds.get(size, "4m"), enrolled=node.firmware.secure_boot)
 
 
 def foresee_variables(node: NodePlan, folder: Path | None) -> EfiVariables | None:
@@ -34,9 +39,9 @@ def foresee_variables(node: NodePlan, folder: Path | None) -> EfiVariables | Non
         return None
     with suppress(OSError):
         if folder is not None:
-            return name_variables((folder / "nodes" / node.name / VARIABLES).stat().st_size)
+            return name_variables(node, (folder / "nodes" / node.name / VARIABLES).stat().st_size)
     with suppress(OSError, InputError, MissingFeatureError):
         found = find_firmware(node.firmware, uefi=ARCHITECTURES[node.arch].uefi)
         if found is not None:
-            return name_variables(Path(found.template).stat().st_size)
-    return name_variables(EFI_SIZES["4m"])
+            return name_variables(node, Path(found.template).stat().st_size)
+    return name_variables(node, EFI_SIZES["4m"])
