@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from tests.cli.conftest import NETLAB, Here
+from tests.cli.screens import read_screen
 from tests.proxmox.facts import complain
 from tests.proxmox.serving import Serving, serve
 
@@ -319,7 +319,7 @@ def test_a_terminal_shows_of_which_node_bytes_rate_and_time_left_are(
         [NETLAB, *given], cwd=pair.folder, env=environment, stderr=terminal
     ) as process:
         os.close(terminal)
-        shown = re.sub("\x1b[^a-zA-Z]*[a-zA-Z]", "", "".join(read_screen(reader)))
+        shown = re.sub("\x1b[^a-zA-Z]*[a-zA-Z]", "", read_screen(reader))
     assert process.returncode == 0, shown
     # What is there when a bar goes is always drawn.
     if kind == "archive":
@@ -327,10 +327,3 @@ def test_a_terminal_shows_of_which_node_bytes_rate_and_time_left_are(
     else:
         assert re.search(r"start the machine 1002 \(b\) *\r?\n", shown)
         assert "0/?" not in shown
-
-
-def read_screen(reader: int) -> Iterator[str]:
-    with os.fdopen(reader, "rb", buffering=0) as screen, suppress(OSError):
-        # A terminal of which nobody has the other end fails (EIO).
-        while chunk := screen.read(4096):
-            yield chunk.decode(errors="replace")
