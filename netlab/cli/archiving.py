@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from netlab.cli.bars import open_bar
 from netlab.cli.failure import make_printable
 from netlab.cli.interrupts import run_interruptibly
 from netlab.errors import UnknownNameError, UsageError
@@ -174,27 +175,5 @@ def open_progress(title: str) -> Generator[Progress]:
     if not sys.stderr.isatty():
         yield ignore
         return
-    # Imported here: only a terminal needs it.
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = (
-        bars.BarColumn(),
-        bars.DownloadColumn(binary_units=True),
-        bars.TransferSpeedColumn(),
-        bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.description}", markup=False),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(make_printable(title), total=None)
-        before = 0
-
-        def show(done: int, total: int) -> None:
-            nonlocal before
-            if done < before:
-                # Another one: the rate and the time left are its own.
-                bar.reset(task)
-            before = done
-            bar.update(task, completed=done, total=total)
-
-        yield show
+    with open_bar(title) as show:
+        yield lambda done, total: show(title, done, total)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from netlab.cli.archiving import open_progress
+from netlab.cli.bars import open_bar
 from netlab.cli.export import BackupWords, Selection
 from netlab.cli.exportable import PlannedNodes, RunningNodes, find_nodes
 from netlab.cli.interrupts import run_interruptibly
@@ -20,7 +20,7 @@ from netlab.cli.options import Format
 from netlab.cli.output import say
 from netlab.image.store import open_store
 from netlab.proxmox.backup import Tell
-from netlab.proxmox.exporting import COMPRESSION, Export, Request, export_nodes, export_plan
+from netlab.proxmox.exporting import COMPRESSION, Export, Request, export_nodes, export_plan, ignore
 from netlab.proxmox.networks import parse_mapping
 from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_restore
 from netlab.vma.compression import parse_compression
@@ -105,7 +105,7 @@ def _describe(made: Export) -> dict[str, Any]:
 
 @contextmanager
 def _open_tell(output: Format) -> Generator[Tell]:
-    """Show how far it is: a bar for people, now and then a line for programs."""
+    """Show how far each node is: a bar on a terminal, now and then a line for programs."""
     if output is Format.json:
         said: dict[str, int] = {}
 
@@ -117,8 +117,11 @@ def _open_tell(output: Format) -> Generator[Tell]:
 
         yield tell_line
         return
-    with open_progress("export") as progress:
-        yield lambda _node, done, total: progress(done, total)
+    if not sys.stderr.isatty():
+        yield ignore
+        return
+    with open_bar("export") as show:
+        yield lambda node, done, total: show(f"export {node}", done, total)
 
 
 def print_line(record: dict[str, Any]) -> None:

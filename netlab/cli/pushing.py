@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from netlab.cli.bars import open_bar
 from netlab.cli.export import TOKEN_VARIABLE, PushWords, Selection
 from netlab.cli.exportable import PlannedNodes, RunningNodes, find_nodes
 from netlab.cli.exporting import print_line, say_pause
@@ -25,6 +26,7 @@ from netlab.proxmox.calls import BASE, Call
 from netlab.proxmox.networks import parse_mapping
 from netlab.proxmox.push import Progress, Report
 from netlab.proxmox.pushing import (
+    Planned,
     PushedNodes,
     PushRequest,
     plan_calls,
@@ -64,7 +66,7 @@ def push(
     if place.dry_run:
         split_address(place.to or "")
         read_fingerprint(place.fingerprint)
-        _write_calls(run_interruptibly(partial(_plan, find_nodes(selection), request)), output)
+        _write_planned(run_interruptibly(partial(_plan, find_nodes(selection), request)), output)
         return
     host = Host(place.to or "", _read_token(place.token_file), place.fingerprint)
     nodes = find_nodes(selection)
@@ -95,11 +97,11 @@ def _read_token(file: Path | None) -> str:
     return token
 
 
-async def _plan(nodes: _Nodes, request: PushRequest) -> Sequence[Call]:
+async def _plan(nodes: _Nodes, request: PushRequest) -> Planned:
     if isinstance(nodes, PlannedNodes):
         return plan_calls(nodes.plan, nodes.names, request)
     async with nodes.open() as (lab, names):
-        return plan_calls(lab.plan, names, request)
+        return plan_calls(lab.plan, names, request, folder=lab.folder)
 
 
 async def _push(nodes: _Nodes, request: PushRequest, host: Host, report: Report) -> PushedNodes:
@@ -110,15 +112,18 @@ async def _push(nodes: _Nodes, request: PushRequest, host: Host, report: Report)
         return await push_nodes(lab, names, request, host, store=store, report=report)
 
 
-def _write_calls(calls: Sequence[Call], output: Format) -> None:
+def _write_planned(planned: Planned, output: Format) -> None:
     if output is Format.json:
-        write_json([
-            {**asdict(call), "path": f"{BASE}{call.path}", "parameters": dict(call.parameters)}
-            for call in calls
-        ])
+        write_json({"left_out": planned.left_out, "calls": [*map(_describe_call, planned.calls)]})
         return
-    for call in calls:
+    for line in planned.left_out:
+        say(line)
+    for call in planned.calls:
         print(make_printable(str(call)))
+
+
+def _describe_call(call: Call) -> dict[str, Any]:
+    return {**asdict(call), "path": f"{BASE}{call.path}", "parameters": dict(call.parameters)}
 
 
 def _say(made: PushedNodes, request: PushRequest) -> None:
@@ -127,8 +132,6 @@ def _say(made: PushedNodes, request: PushRequest) -> None:
         say(f"{node}: the machine {vmid} on {request.node}, {state}")
     if made.pushed.networks:
         say(f"virtual networks made: {', '.join(made.pushed.networks)}")
-    for line in made.left_out:
-        say(line)
     say_pause(made.pause)
     for line in made.pushed.left:
         say(f"left behind: {line}")
@@ -149,22 +152,39 @@ def _describe(made: PushedNodes) -> dict[str, Any]:
 def _open_report(output: Format) -> Generator[Report]:
     """Show each step and how far its file is: a bar for people, lines elsewhere and for programs.
 
-    What could not be taken back is said at last, whatever happens.
+    What a machine will not have of its node is said at once; what could not be taken back is said
+    at last, whatever happens.
     """
     left: list[str] = []
     try:
         with _open_steps(output) as show:
-            yield lambda progress: left.append(progress.about) if progress.left else show(progress)
+
+            def report(progress: Progress) -> None:
+                if progress.left:
+                    left.append(progress.about)
+                elif progress.left_out:
+                    _say_left_out(progress.about, output)
+                else:
+                    show(progress)
+
+            yield report
     finally:
         for line in left:
             say(line)
 
 
+def _say_left_out(line: str, output: Format) -> None:
+    if output is Format.json:
+        print_line({"event": "left_out", "line": line})
+    else:
+        say(line)
+
+
 @contextmanager
 def _open_steps(output: Format) -> Generator[Report]:
     if output is not Format.json and sys.stderr.isatty():
-        with _open_bar() as show:
-            yield show
+        with open_bar() as show:
+            yield lambda progress: show(progress.about, progress.done, progress.size)
         return
     last = Progress("")
 
@@ -182,31 +202,3 @@ def _open_steps(output: Format) -> Generator[Report]:
 
 def _step(progress: Progress) -> tuple[str, int]:
     return progress.about, progress.done * _STEP // max(progress.size, 1)
-
-
-@contextmanager
-def _open_bar() -> Generator[Report]:
-    # Imported here: only a terminal needs it.
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = (
-        bars.BarColumn(),
-        bars.DownloadColumn(binary_units=True),
-        bars.TransferSpeedColumn(),
-        bars.TextColumn("{task.description}", markup=False),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        about = ""
-
-        def show(progress: Progress) -> None:
-            nonlocal task, about
-            if progress.about != about:
-                # Anew, so that the rate is that of the step.
-                about = progress.about
-                bar.remove_task(task)
-                task = bar.add_task(make_printable(about), total=None)
-            bar.update(task, completed=progress.done, total=progress.size or None)
-
-        yield show

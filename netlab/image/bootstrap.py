@@ -48,6 +48,7 @@ from netlab.image.kernel import extract
 from netlab.image.loader import Loader
 from netlab.image.progress import Progress, Tell
 from netlab.image.system import SystemRecipe
+from netlab.image.users import ELSEWHERE, check_users
 from netlab.process import open_process, run
 
 _NAMESPACE = uuid.UUID("b8f5f8b4-6c3e-4a53-9d8c-6a2f0c3f7a11")
@@ -83,10 +84,12 @@ async def bootstrap(
 
     Raises:
         ImageError: The packages could not be had or installed.
+        MissingFeatureError: There are no users here for the system's files.
         MissingProgramError: mmdebstrap, fakeroot, mke2fs, sfdisk, mtools or qemu-img is missing.
         ProgramError: One of them failed.
         OSError: The folder cannot be written.
     """
+    check_users()
     archive, tree, state = folder / "root.tar", folder / "root", folder / "owners"
     tell(Progress("installing packages"))
     await _install(recipe, archive, lock=lock, tell=tell)
@@ -176,7 +179,8 @@ async def _install(recipe: SystemRecipe, archive: Path, *, lock: int, tell: Tell
         raise ImageError(
             f"the packages of {recipe.name} could not be installed",
             hint="it needs the mirrors in /etc/apt/sources.list*, space in TMPDIR, and without "
-            "root subordinate user ids: `apt-get install uidmap`, see subuid(5)",
+            "root subordinate user and group ids: `apt-get install uidmap`, see subuid(5); "
+            f"{ELSEWHERE}",
             evidence=ProgramError(argv, status, text).evidence,
         )
 

@@ -286,16 +286,16 @@ def _machine(machine: NewMachine, options: PushOptions) -> MachineCalls:
     node = f"/nodes/{options.node}"
     return MachineCalls(
         machine=machine,
-        disks=tuple(_disk(machine.vmid, drive, options) for drive in machine.drives),
+        disks=tuple(_disk(machine, drive, options) for drive in machine.drives),
         create=Call(
-            about=f"create the machine {machine.vmid}",
+            about=f"create the machine {machine.title}",
             method="POST",
             path=f"{node}/qemu",
             parameters=(("vmid", str(machine.vmid)), *_settings(machine, options)),
             task=True,
         ),
         start=Call(
-            about=f"start the machine {machine.vmid}",
+            about=f"start the machine {machine.title}",
             method="POST",
             path=f"{node}/qemu/{machine.vmid}/status/start",
             task=True,
@@ -308,15 +308,15 @@ def _file_name(vmid: int, drive: str) -> str:
     return f"netlab-{vmid}-{drive}.{'raw' if drive == 'efidisk0' else 'qcow2'}"
 
 
-def _disk(vmid: int, drive: str, options: PushOptions) -> DiskCalls:
-    name = _file_name(vmid, drive)
+def _disk(machine: NewMachine, drive: str, options: PushOptions) -> DiskCalls:
+    name = _file_name(machine.vmid, drive)
     storage = f"/nodes/{options.node}/storage/{options.import_storage}"
     volume = quote(f"{options.import_storage}:import/{name}", safe="")
     return DiskCalls(
         drive=drive,
         name=name,
         upload=Call(
-            about=f"upload {drive} of {vmid}",
+            about=f"upload {drive} of {machine.title}",
             method="POST",
             path=f"{storage}/upload",
             # In this order, the file last: PVE/APIServer/AnyEvent.pm reads them as they come.

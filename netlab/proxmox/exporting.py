@@ -33,11 +33,12 @@ from netlab.proxmox.drives import (
     open_resting_drives,
     open_work,
 )
-from netlab.proxmox.export import EFI_SIZES, Disk, EfiType, EfiVariables, ExportOptions, configure
+from netlab.proxmox.export import Disk, ExportOptions, configure
 from netlab.proxmox.holding import hold, is_running
 from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks
 from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
+from netlab.proxmox.variables import foresee_variables, name_variables
 from netlab.vma.compression import Compression
 
 FIRST_VMID = 1000
@@ -184,7 +185,7 @@ async def open_nodes(
     Raises:
         NetlabError: As :func:`export_nodes` has it.
     """
-    vmids = check_export(lab.plan, find_nodes(lab.plan, names), request)
+    vmids = check_export(lab.plan, find_nodes(lab.plan, names), request, lab.folder)
     store = store.with_images(lab.plan.images)
     plan = await _bring_files(lab.plan, names, store)
     nodes = find_nodes(plan, names)
@@ -206,7 +207,7 @@ async def open_nodes(
             machines.append(replace(machine, remarks=(LATE,)) if late else machine)
         with _explained(held):
             yield Opened(
-                machines=tuple(machines), time=time, pause=pause, left_out=_left_out(nodes)
+                machines=tuple(machines), time=time, pause=pause, left_out=list_left_out(nodes)
             )
 
 
@@ -246,14 +247,15 @@ async def open_plan(
         for node in nodes:
             drives = await open_resting_drives(node, work, plan, None)
             machines.append(_machine(plan, node, vmids[node.name], drives, request))
-        yield Opened(machines=tuple(machines), time=time, pause=0, left_out=_left_out(nodes))
+        yield Opened(machines=tuple(machines), time=time, pause=0, left_out=list_left_out(nodes))
 
 
 async def _bring_files(plan: Plan, names: Sequence[str], store: Store) -> Plan:
     return await bring_files(plan, find_nodes(plan, names), store.downloads, tell=lambda _: None)
 
 
-def _left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
+def list_left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
+    """Return what machines on Proxmox will not have of their nodes, a line each."""
     return tuple(line for node in nodes for line in left_out(node))
 
 
@@ -266,19 +268,27 @@ def find_nodes(plan: Plan, names: Sequence[str]) -> list[NodePlan]:
     return [find_node(plan, name) for name in dict.fromkeys(names)]
 
 
-def check_export(plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest) -> dict[str, int]:
+def check_export(
+    plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest, folder: Path | None = None
+) -> dict[str, int]:
     """Return the number of each node on Proxmox, when all of them can be machines there.
 
     Raises:
         ConfigurationError: All that Proxmox cannot carry.
     """
-    return {name: vmid for name, (vmid, _) in foresee(plan, nodes, request).items()}
+    return {name: vmid for name, (vmid, _) in foresee(plan, nodes, request, folder).items()}
 
 
 def foresee(
-    plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest
+    plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest, folder: Path | None = None
 ) -> dict[str, tuple[int, Configuration]]:
     """Return each node's number and configuration on Proxmox, but for the sizes of its disks.
+
+    Args:
+        plan: The lab.
+        nodes: Its nodes.
+        request: What they are on Proxmox.
+        folder: The lab's, if it is up.
 
     Raises:
         ConfigurationError: All that Proxmox cannot carry.
@@ -289,8 +299,7 @@ def foresee(
     for index, node in enumerate(nodes):
         vmid = FIRST_VMID + node.id if first is None else first + index
         disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
-        uefi, secure = node.firmware.kind == "uefi", node.firmware.secure_boot
-        efi = EfiVariables(size=EFI_SIZES["4m"], enrolled=secure) if uefi else None
+        efi = foresee_variables(node, folder)
         options = replace(_options(node, vmid, request), disks=tuple(disks), efi=efi)
         found[node.name] = vmid, configure(plan, node, options)
     return found
@@ -334,7 +343,7 @@ def _machine(
 ) -> Machine:
     disks = tuple(drive.disk for drive in drives if drive.disk is not None)
     sizes = [drive.source.size for drive in drives if drive.disk is None]
-    efi = _variables(node, sizes[0]) if sizes else None
+    efi = name_variables(node, sizes[0]) if sizes else None
     unplugged = frozenset(cut.unplugged if cut else ())
     options = replace(_options(node, vmid, request), disks=disks, efi=efi, unplugged=unplugged)
     return Machine(
@@ -344,11 +353,6 @@ def _machine(
         disks={drive.name: drive.source for drive in drives},
         notes=request.notes or _notes(plan, node),
     )
-
-
-def _variables(node: NodePlan, size: int) -> EfiVariables:
-    kinds: dict[int, EfiType] = {size: kind for kind, size in EFI_SIZES.items()}
-    return EfiVariables(size=size, type=kinds.get(size, "4m"), enrolled=node.firmware.secure_boot)
 
 
 def _notes(plan: Plan, node: NodePlan) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from netlab.errors import CommandError, MissingFeatureError
+from netlab.errors import CommandError, InputError, MissingFeatureError
 from netlab.image import cpio, lz4
 from netlab.image.bootdisk import write_configuration, write_disk
 from netlab.image.cpio import Entry
@@ -21,7 +21,8 @@ from netlab.image.store import Image
 from netlab.lab.access import NodeAccess
 from netlab.machine.identity import read_content
 from netlab.machine.streams import ProgramStream
-from netlab.plan.model import FilePlan, HostPlan, NodePlan
+from netlab.plan.model import HostPlan, NodePlan
+from netlab.proxmox.links import NOTHING, Place, follow
 from netlab.proxmox.persistence import memory_files
 
 _KEPT = ("root", "var/log")
@@ -35,6 +36,17 @@ _CAPTURE = (
 
 _ROOT = {entry.path: entry for entry in MICRO.entries}
 """What the image has of its own, by path."""
+
+_TYPES = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+
+_PLACES = {
+    f"/{path}": Place(
+        _TYPES.get(stat.S_IFMT(entry.mode), "regular"),
+        entry.data.decode() if stat.S_ISLNK(entry.mode) else "",
+    )
+    for path, entry in _ROOT.items()
+}
+"""The same, for paths that lead over its links."""
 
 _FOLDER = 0o755
 
@@ -94,10 +106,18 @@ def identity_archive(node: NodePlan, hosts: Sequence[HostPlan], *, ran: bool) ->
         node: Who it is.
         hosts: Everybody's names and addresses.
         ran: It has been the node already: its names and its own files are in its root.
+
+    Raises:
+        InputError: Its own files cannot be written where they should be: all of them are told.
     """
     inittab = _ROOT["etc/inittab"].data.decode()
     own = memory_files(node, hosts, inittab, ran=ran)
-    entries = {file.path.lstrip("/"): _entry(file) for file in own}
+    # A folder in the place of a link would replace it; of two files at one place the later wins.
+    places = _find_places([file.path for file in own])
+    entries = {
+        place: Entry(path=place, mode=stat.S_IFREG | file.mode, data=read_content(file))
+        for place, file in zip(places, own, strict=True)
+    }
     entries["etc/fstab"] = _without_mounts(_ROOT["etc/fstab"])
     # The kernel opens it before anything is mounted over /dev.
     entries |= {path: _ROOT[path] for path in ("dev/console", "dev/null")}
@@ -152,9 +172,13 @@ def _without_mounts(table: Entry) -> Entry:
     return Entry(path=table.path, mode=table.mode, data=text.encode())
 
 
-def _entry(file: FilePlan) -> Entry:
-    path = file.path.lstrip("/")
-    return Entry(path=path, mode=stat.S_IFREG | file.mode, data=read_content(file))
+def _find_places(paths: Sequence[str]) -> list[str]:
+    """Return where paths lead in the image, as its archive has them."""
+    found = [follow(path, _PLACES, NOTHING) for path in paths]
+    wrong = [one.message for one in found if isinstance(one, InputError)]
+    if wrong:
+        raise InputError("\n".join(wrong))
+    return [one.lstrip("/") for one in found if isinstance(one, str)]
 
 
 def _folders(entries: Mapping[str, Entry]) -> Iterable[Entry]:

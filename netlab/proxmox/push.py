@@ -70,12 +70,14 @@ class Progress:
         done: Bytes of the disk that are copied, or of the file that are sent; 0 for other steps.
         size: Bytes that it has; 0 likewise.
         left: Whether it says what could not be taken back: somebody has to do that by hand.
+        left_out: Whether it says what a machine will not have of its node.
     """
 
     about: str
     done: int = 0
     size: int = 0
     left: bool = False
+    left_out: bool = False
 
 
 Report = Callable[[Progress], None]
@@ -227,7 +229,7 @@ class Push:
         )
         sources = {source.drive: source for source in calls.machine.sources or ()}
         for disk in calls.disks:
-            await self._bring(disk, sources[disk.drive], calls.machine.vmid, folder)
+            await self._bring(disk, sources[disk.drive], calls.machine.title, folder)
         # A create that is refused makes nothing, and the number may be somebody else's by now.
         async with self._undone(remove, unless=_is_refusal):
             await self._call(calls.create)
@@ -239,8 +241,8 @@ class Push:
                 # The machine is whole without it; who removes the upload by hand has to know.
                 self._left.append(str(error))
 
-    async def _bring(self, disk: DiskCalls, source: Source, vmid: int, folder: Path) -> None:
-        about = f"make a flat copy of {disk.drive} of {vmid}"
+    async def _bring(self, disk: DiskCalls, source: Source, title: str, folder: Path) -> None:
+        about = f"make a flat copy of {disk.drive} of {title}"
         self._report(Progress(about, 0, source.size))
         copy = folder / disk.name
 

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from netlab.errors import ConfigurationError, Mistake
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess
 from netlab.plan.model import NodePlan, Plan
@@ -19,6 +20,7 @@ from netlab.proxmox.exporting import (
     Opened,
     find_nodes,
     foresee,
+    list_left_out,
     open_nodes,
     open_plan,
 )
@@ -28,6 +30,9 @@ from netlab.proxmox.push import Progress, Pushed, Report, ignore, open_push
 from netlab.proxmox.sources import HeldSource, ImageSource
 from netlab.proxmox.target import NewMachine, PushOptions, Source, VirtualNetwork
 from netlab.vma.source import DiskSource, FileSource
+
+_ROOTS = "they cannot be given by an API token, only by root"
+_WITHOUT = "leave them out of the node, or write an archive (-o), which is without them and says so"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,19 +67,38 @@ class PushedNodes:
     left_out: tuple[str, ...]
 
 
-def plan_calls(plan: Plan, names: Sequence[str], request: PushRequest) -> tuple[Call, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a push would do.
+
+    Attributes:
+        calls: Every call, with nothing there and nothing failing.
+        left_out: What the machines would not have of their nodes, a line each.
+    """
+
+    calls: tuple[Call, ...]
+    left_out: tuple[str, ...]
+
+
+def plan_calls(
+    plan: Plan, names: Sequence[str], request: PushRequest, *, folder: Path | None = None
+) -> Planned:
     """Return every call of a push with nothing there and nothing failing; nothing is done.
 
     Args:
         plan: The lab.
         names: Its nodes.
         request: What they become, and where.
+        folder: The lab's, if it is up: its machines have variables of UEFI firmware there. Cables
+            that are out are seen by the push alone.
 
     Raises:
         ConfigurationError: All that Proxmox cannot carry, or does not take from a token.
     """
     nodes = find_nodes(plan, names)
-    return tuple(plan_push(_foreseen(plan, nodes, request), _options(plan, nodes, request)))
+    machines = _foreseen(plan, nodes, request, folder)
+    calls = plan_push(machines, _options(plan, nodes, request))
+    return Planned(calls=tuple(calls), left_out=list_left_out(nodes))
 
 
 async def push_nodes(
@@ -94,7 +118,8 @@ async def push_nodes(
         request: What they become, and where.
         host: The host of Proxmox.
         store: Has the nodes' images.
-        report: Told what is done now.
+        report: Told what the machines will not have of their nodes, before the first call, and then
+            what is done now.
 
     Raises:
         ConfigurationError: All that Proxmox cannot carry, or does not take from a token.
@@ -104,7 +129,8 @@ async def push_nodes(
         NetlabError: As :func:`netlab.proxmox.exporting.export_nodes` has it; likewise.
     """
     opening = open_nodes(lab, names, request, store=store)
-    return await _push(lab.plan, names, request, host, opening, report)
+    machines = _foreseen(lab.plan, find_nodes(lab.plan, names), request, lab.folder)
+    return await _push(lab.plan, names, request, _Way(host, machines, opening, report))
 
 
 async def push_plan(
@@ -118,23 +144,29 @@ async def push_plan(
 ) -> PushedNodes:
     """Make machines of a plan's nodes without starting anything here; like :func:`push_nodes`."""
     opening = open_plan(plan, names, request, store=store)
-    return await _push(plan, names, request, host, opening, report)
+    machines = _foreseen(plan, find_nodes(plan, names), request, None)
+    return await _push(plan, names, request, _Way(host, machines, opening, report))
 
 
-async def _push(
-    plan: Plan,
-    names: Sequence[str],
-    request: PushRequest,
-    host: Host,
-    opening: AbstractAsyncContextManager[Opened],
-    report: Report,
-) -> PushedNodes:
-    nodes = find_nodes(plan, names)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How machines get there: what they are going to be, and what opens their disks."""
+
+    host: Host
+    machines: Sequence[NewMachine]
+    opening: AbstractAsyncContextManager[Opened]
+    report: Report
+
+
+async def _push(plan: Plan, names: Sequence[str], request: PushRequest, way: _Way) -> PushedNodes:
+    nodes, report = find_nodes(plan, names), way.report
     options = _options(plan, nodes, request)
+    for line in list_left_out(nodes):
+        report(Progress(line, left_out=True))
     # The host is looked at first: nobody stands still for a push that cannot be.
-    async with open_push(_foreseen(plan, nodes, request), host, options, report=report) as push:
+    async with open_push(way.machines, way.host, options, report=report) as push:
         report(Progress("take the disks as they are"))
-        async with opening as opened:
+        async with way.opening as opened:
             machines = [_new_machine(machine) for machine in opened.machines]
             with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
                 pushed = await push.make(machines, folder=Path(folder))
@@ -144,8 +176,25 @@ async def _push(
     )
 
 
-def _foreseen(plan: Plan, nodes: Sequence[NodePlan], request: PushRequest) -> list[NewMachine]:
-    found = foresee(plan, nodes, request).values()
+def _foreseen(
+    plan: Plan, nodes: Sequence[NodePlan], request: PushRequest, folder: Path | None
+) -> list[NewMachine]:
+    """Return what nodes are going to be.
+
+    Raises:
+        ConfigurationError: All that Proxmox cannot carry, or does not take from a token.
+    """
+    mistakes = [
+        Mistake(node.name, 0, 0, "qemu_args", _ROOTS, _WITHOUT)
+        for node in nodes
+        if node.devices.qemu_args
+    ]
+    try:
+        found = foresee(plan, nodes, request, folder).values()
+    except ConfigurationError as error:
+        raise ConfigurationError([*mistakes, *error.mistakes]) from error
+    if mistakes:
+        raise ConfigurationError(mistakes)
     return [NewMachine(vmid=vmid, configuration=configuration) for vmid, configuration in found]
 
 

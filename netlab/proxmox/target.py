@@ -65,6 +65,12 @@ class NewMachine:
     sources: tuple[Source, ...] | None = None
 
     @property
+    def title(self) -> str:
+        """What people call it: its number, and its name."""
+        name = self.configuration.get("name")
+        return f"{self.vmid} ({name})" if name else str(self.vmid)
+
+    @property
     def drives(self) -> tuple[str, ...]:
         """Its drives that have content."""
         return tuple(entry.key for entry in self.configuration.entries if _has_content(entry))

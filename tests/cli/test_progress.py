@@ -9,6 +9,7 @@ from rich.console import Console
 
 from netlab.cli.archiving import open_progress as open_archive_progress
 from netlab.cli.progress import LiveProgress, PlainProgress
+from tests.cli.screens import read_screen
 
 
 def event(node: str | None, state: str | None, message: str) -> dict[str, object]:
@@ -75,12 +76,12 @@ def test_the_rate_and_the_time_left_are_those_of_what_is_under_way(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     reader, terminal = os.openpty()
-    with os.fdopen(terminal, "w") as stream, os.fdopen(reader, "rb", buffering=0) as screen:
+    with os.fdopen(terminal, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         with open_archive_progress("two") as progress:
             progress(100, 100)
             progress(10, 100)
         monkeypatch.undo()
-        shown = screen.read(65536).decode()
+    shown = read_screen(reader)
     assert shown.count("two") > 0
     assert "-:--:--" in shown[shown.rindex("10/100") :]

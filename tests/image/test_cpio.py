@@ -11,36 +11,13 @@ from hypothesis import strategies as st
 
 from netlab.errors import ImageError
 from netlab.image.cpio import Entry, write
+from tests.image.initrds import parse
 
 _NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
 _FORBIDDEN = {".", "..", "TRAILER!!!"}
 _PATHS = st.lists(_NAMES.filter(lambda name: name not in _FORBIDDEN), min_size=1, max_size=4).map(
     "/".join
 )
-
-
-def _parse(archive: bytes) -> list[Entry]:
-    """Read an archive by the letter of cpio(5), independently of the writer."""
-    entries: list[Entry] = []
-    position = 0
-    while True:
-        assert archive[position : position + 6] == b"070701"
-        fields = [
-            int(archive[position + 6 + 8 * number : position + 14 + 8 * number], 16)
-            for number in range(13)
-        ]
-        _, mode, uid, gid, links, time, size, _, _, major, minor, name_size, check = fields
-        assert (uid, gid, time, check) == (0, 0, 0, 0)
-        assert links >= 1
-        start = position + 110
-        name = archive[start : start + name_size]
-        assert name.endswith(b"\0")
-        data_start = start + name_size + -(start + name_size) % 4
-        data = archive[data_start : data_start + size]
-        if name == b"TRAILER!!!\0":
-            return entries
-        entries.append(Entry(path=name[:-1].decode(), mode=mode, data=data, device=(major, minor)))
-        position = data_start + size + -size % 4
 
 
 @given(st.dictionaries(_PATHS, st.binary(max_size=50), max_size=8), st.randoms())
@@ -57,7 +34,7 @@ def test_what_is_written_is_read_back_whatever_the_order(
     shuffler.shuffle(shuffled)
     archive = write(shuffled)
     assert archive == write(entries.values())
-    read = _parse(archive)
+    read = parse(archive)
     assert {entry.path: entry for entry in read} == entries
     places = {entry.path: number for number, entry in enumerate(read)}
     assert all(
@@ -73,7 +50,7 @@ def test_links_devices_and_the_root_are_kept() -> None:
         Entry(path="console", mode=stat.S_IFCHR | 0o600, device=(5, 1)),
         Entry(path="link", mode=stat.S_IFLNK | 0o777, data=b"../console"),
     ]
-    assert _parse(write(entries)) == entries
+    assert parse(write(entries)) == entries
 
 
 @pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", "../a", "a/..", "a\0b", "TRAILER!!!"])

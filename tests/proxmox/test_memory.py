@@ -10,11 +10,12 @@ from typing import cast
 
 import pytest
 
-from netlab.errors import CommandError
+from netlab.errors import CommandError, InputError
 from netlab.image import lz4
 from netlab.lab.access import NodeAccess
-from netlab.plan.model import NodePlan
-from netlab.proxmox.memory import write_root
+from netlab.plan.model import FilePlan, NodePlan
+from netlab.proxmox.memory import identity_archive, write_root
+from tests.image.initrds import parse
 from tests.proxmox.plans import pair
 
 MIB = 1 << 20
@@ -65,3 +66,36 @@ async def test_a_guest_that_cannot_pack_its_root_is_named(tmp_path: Path) -> Non
     guest = make_guest([b"half"], status=1)
     with pytest.raises(CommandError, match="its file system could not be read"):
         await write_root(guest, tmp_path / "root")
+
+
+def own_files(*paths: str) -> NodePlan:
+    files = [FilePlan(path=path, content=path, encoding="utf-8", mode=0o755) for path in paths]
+    return replace(pair().nodes[0], files=tuple(files))
+
+
+def test_files_lie_behind_the_links_of_the_image() -> None:
+    places = {
+        "/bin/hello": "usr/bin/hello",
+        "/sbin/x": "usr/bin/x",
+        "/var/run/x": "run/x",
+        "/etc/hosts": "etc/hosts",
+        "/srv/new/x": "srv/new/x",
+        "/etc/mtab": "etc/mtab",
+    }
+    archive = identity_archive(own_files(*places), pair().hosts, ran=False)
+    found = {entry.path: entry for entry in parse(archive)}
+    assert {path: found[place].data.decode() for path, place in places.items()} == {
+        path: path for path in places
+    }
+    # A folder there would take a link's place.
+    assert found.keys().isdisjoint({"bin", "sbin", "var"})
+
+
+def test_files_in_the_way_of_the_image_are_told_all_at_once() -> None:
+    node = own_files("/etc/fstab/x", "/tmp", "/srv/x")
+    with pytest.raises(InputError) as caught:
+        identity_archive(node, pair().hosts, ran=False)
+    assert str(caught.value).splitlines() == [
+        "/etc/fstab/x cannot be written: /etc/fstab is no folder",
+        "/tmp cannot be written: it is a folder",
+    ]

@@ -60,7 +60,7 @@ async def test_a_machine_is_made_of_its_disks_on_networks_of_its_own(
     flat.write_bytes(inside.contents["netlab-9001-scsi0.qcow2"])
     image("convert", "-f", "qcow2", "-O", "raw", str(flat), str(tmp_path / "raw"))
     assert (tmp_path / "raw").read_bytes() == (tmp_path / "base").read_bytes()
-    for about in ("make a flat copy of scsi0 of 9001", "upload scsi0 of 9001"):
+    for about in ("make a flat copy of scsi0 of 9001 (a)", "upload scsi0 of 9001 (a)"):
         assert any(one.about == about and 0 < one.done == one.size for one in seen)
     assert all(0 <= one.done <= one.size for one in seen)
 
@@ -192,7 +192,7 @@ def test_nodes_that_are_pushed_one_by_one_meet_in_one_zone() -> None:
     mapping = parse_mapping("a:x--b:x=one,b:y--c:y=two")
     request = PushRequest(node="pve1", vmid=100, mapping=mapping)
     for name, cards in (("a", [1500]), ("b", [1500, 9000]), ("c", [9000])):
-        calls = plan_calls(plan, [name], request)
+        calls = plan_calls(plan, [name], request).calls
         (zone,) = [call for call in calls if call.path == "/cluster/sdn/zones" and call.locked]
         (create,) = [call for call in calls if call.path.endswith("/qemu")]
         values = dict(create.parameters)
@@ -203,7 +203,7 @@ def test_nodes_that_are_pushed_one_by_one_meet_in_one_zone() -> None:
 def test_a_node_with_secure_boot_is_pushed_with_its_keys() -> None:
     firmware = "boot: disk, firmware: {secure_boot: true}"
     plan = resolve(loads(f"name: x\nnodes: {{a: {{image: debian, {firmware}}}}}\n"))
-    calls = plan_calls(plan, ["a"], PushRequest(node="pve1"))
+    calls = plan_calls(plan, ["a"], PushRequest(node="pve1")).calls
     (create,) = [call for call in calls if call.path.endswith("/qemu")]
     assert "efitype=4m,pre-enrolled-keys=1" in dict(create.parameters)["efidisk0"]
 
