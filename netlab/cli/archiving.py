@@ -135,13 +135,15 @@ def find_problems(source: str) -> tuple[Problem, ...]:
     return run_interruptibly(verify)
 
 
-def read_map(source: str, name: str | None) -> tuple[Header, Mapping[str, Sequence[Range]]]:
-    """Return an archive's header, and which parts of its disks are stored."""
+def read_map(
+    source: str, name: str | None
+) -> tuple[Mapping[str, int], Mapping[str, Sequence[Range]]]:
+    """Return the sizes of an archive's disks, and which parts of them are stored."""
 
-    async def read(archive: Archive) -> tuple[Header, Mapping[str, Sequence[Range]]]:
+    async def read(archive: Archive) -> tuple[Mapping[str, int], Mapping[str, Sequence[Range]]]:
         wanted = archive.device(name) if name is not None else None
         found = await archive.map()
-        return archive.header, {wanted.name: found[wanted.name]} if wanted else found
+        return archive.sizes, {wanted.name: found[wanted.name]} if wanted else found
 
     return _with_archive(source, read)
 

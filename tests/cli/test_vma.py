@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from netlab.vma.format.extents import build_extent
 from tests.cli.conftest import NETLAB, Shell
-from tests.vma.archives import CONF, UUID_1, make_archive, names_in, patch, pattern
+from tests.vma.archives import (
+    CONF,
+    UUID_1,
+    make_archive,
+    make_state_header,
+    names_in,
+    patch,
+    pattern,
+)
 
 DISK = pattern(1, 0, 2) + bytes(40 * 65536) + pattern(*range(1, 9))
 OTHER = pattern(3) * 20
@@ -129,6 +138,20 @@ def test_single_disks_are_extracted_to_a_folder_or_to_standard_output(netlab: Sh
     assert netlab("vma", "extract", "a.vma", "-").returncode == 2
 
 
+def test_saved_memory_is_as_large_for_every_verb_as_it_is(netlab: Shell) -> None:
+    """The header says less: it was written before the memory."""
+    data = make_state_header(65536, {}) + build_extent(UUID_1.bytes, 1, 0, [1, 0]) + pattern(7)
+    (netlab.folder / "a.vma").write_bytes(data)
+    done = netlab("vma", "map", "a.vma", "-f", "json")
+    assert [(part["start"], part["length"], part["data"]) for part in json.loads(done.stdout)] == [
+        (0, 4096, True), (4096, 131072 - 4096, False),
+    ]  # fmt: skip
+    done = netlab("vma", "extract", "a.vma", "-", "-d", "vmstate")
+    assert (done.returncode, done.stdout.encode()) == (0, pattern(7) + bytes(131072 - 4096))
+    assert netlab("vma", "extract", "a.vma", "out").returncode == 0
+    assert (netlab.folder / "out/vmstate.bin").read_bytes() == pattern(7) + bytes(131072 - 4096)
+
+
 @pytest.mark.usefixtures("archive")
 def test_a_map_is_for_people_and_for_programs(netlab: Shell) -> None:
     done = netlab("vma", "map", "a.vma", "-d", "drive-scsi0", "-f", "json")
@@ -174,6 +197,7 @@ def test_verify_is_quiet_about_what_is_good_and_tells_all_that_is_not(
         (["create", "a.vma", "disk.raw"], 2, "expected NAME=PATH"),
         (["create", "a.vma", "a=disk.raw", "a=other.raw"], 2, "the disk a is given twice"),
         (["create", "a.vma", "a/b=disk.raw"], 2, "it has a slash"),
+        (["create", "a.vma", "vmstate=disk.raw"], 2, "the name is that of saved memory"),
         (["create", "a.vma", "format=qcow2:a=disk.raw"], 2, "qemu-img convert"),
         (["create", "a.vma", "a=none.raw"], 3, "none.raw: No such file or directory (errno 2)"),
         (["create", "a.vma", "-c", "none.conf"], 3, "none.conf: No such file"),

@@ -20,6 +20,7 @@ from netlab.vma.format.layout import (
     MAX_WRITTEN_HEADER,
     SAVED_STATE,
     SECTOR,
+    STATE_SLACK,
 )
 from netlab.vma.format.names import device_name_mistake, name_mistake
 from netlab.vma.format.problems import Problem, Report, refuse
@@ -55,7 +56,8 @@ class Device:
     Attributes:
         number: Its number in the archive, 1 to 254.
         name: Such as ``drive-scsi0``.
-        size: Bytes.
+        size: Bytes. Of saved memory it is what was expected before that was written: there may be
+            less or more.
     """
 
     number: int
@@ -66,6 +68,16 @@ class Device:
     def clusters(self) -> int:
         """How many clusters it has; the last one may be cut off."""
         return -(-self.size // CLUSTER)
+
+    @property
+    def most_clusters(self) -> int:
+        """How many clusters are taken.
+
+        Proxmox's tools write and read any number of saved memory (``vma_writer_write`` and
+        ``restore_extent`` of pve-qemu look at its order alone). It comes of the machine's memory
+        and some state of devices: what is far more than was expected is nobody's memory.
+        """
+        return 2 * self.clusters + STATE_SLACK if self.is_saved_state else self.clusters
 
     @property
     def is_saved_state(self) -> bool:
@@ -205,7 +217,7 @@ def _check_contents(header: Header) -> None:
                 "most"
             )
     for device in header.devices:
-        mistake = device_name_mistake(device.name) or _size_mistake(device.size)
+        mistake = device_name_mistake(device.name) or _disk_mistake(device)
         if mistake:
             raise ArchiveError(f"a disk {device.name!r} cannot be: {mistake}")
     if len(header.configs) > CONFIG_SLOTS or len(header.devices) > MAX_DEVICE:
@@ -228,7 +240,10 @@ def _check_restorable(header: Header) -> None:
         )
 
 
-def _size_mistake(size: int) -> str | None:
+def _disk_mistake(device: Device) -> str | None:
+    if device.is_saved_state:
+        return "the name is that of saved memory, which qmrestore leaves out"
+    size = device.size
     if size <= 0:
         return "it is empty"
     if size % SECTOR:
