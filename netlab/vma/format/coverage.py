@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from netlab.vma.format.clusters import MAX_PAGES, ClusterSet
 from netlab.vma.format.extents import Extent, Piece
@@ -37,16 +38,26 @@ class Coverage:
         """
         return tuple(piece for piece in extent.pieces if self._accept(piece, extent))
 
-    def finish(self) -> None:
+    def finish(self, most: int = 1) -> int:
         """Report what is missing, now that the archive has ended.
+
+        Args:
+            most: How many runs of clusters are reported.
+
+        Returns:
+            How many more there are.
 
         Raises:
             ArchiveError: What the report raises.
         """
+        more = 0
         for device in self.devices.values():
             if device.is_saved_state:
                 continue
-            for first, count in self._seen[device.number].missing(device.clusters):
+            seen = self._seen[device.number]
+            told = 0
+            for first, count in islice(seen.missing(device.clusters), most):
+                told += 1
                 last = f" to {first + count - 1}" if count > 1 else ""
                 plural = "s" if count > 1 else ""
                 self._report(
@@ -55,6 +66,10 @@ class Coverage:
                         f"{'are' if plural else 'is'} missing"
                     )
                 )
+            if told == most:
+                more += seen.count_gaps(device.clusters) - told
+            most -= told
+        return more
 
     def _accept(self, piece: Piece, extent: Extent) -> bool:
         device = self.devices.get(piece.device)
