@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -27,6 +26,7 @@ from netlab.vma import (
     verify_archive,
 )
 from netlab.vma.blocking import explain
+from netlab.vma.format.header import check_counts
 from netlab.vma.format.layout import MAX_BLOB
 from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import open_sink
@@ -55,6 +55,8 @@ def create_from(
     Raises:
         NetlabError: As :func:`netlab.vma.writer.create_archive` has it.
     """
+    # First: so many could not even be opened.
+    check_counts(len(configs), len(disks))
     contents = _read_configs(configs)
 
     async def create() -> None:
@@ -165,8 +167,9 @@ def _read_configs(paths: Sequence[Path]) -> dict[str, bytes]:
         with explain(str(path)), path.open("rb") as file:
             configs[path.name] = file.read(MAX_BLOB + 1)
             if len(configs[path.name]) > MAX_BLOB:
-                size = os.fstat(file.fileno()).st_size
-                raise UsageError(f"{path} has {size} bytes; a configuration has {MAX_BLOB} at most")
+                raise UsageError(
+                    f"{path} has more than {MAX_BLOB} bytes, the most that a configuration has"
+                )
     return configs
 
 

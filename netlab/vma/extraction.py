@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -22,6 +21,7 @@ from netlab.vma.format.header import Config, Device, Header
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.format.placement import Placement, place
 from netlab.vma.progress import Progress, ThreadProgress
+from netlab.vma.sink import choose_temporary
 from netlab.vma.stream import Stream
 
 _BUFFERS = 4
@@ -152,7 +152,7 @@ async def _open_folder(folder: Path) -> AsyncGenerator[int]:
         # First: "." and "/", which are there, have no name that another could be made of.
         if _is_there(folder):
             raise UsageError(f"{folder}: it is there already", hint="name a folder that is not")
-        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        temporary = choose_temporary(folder)
         temporary.mkdir()
     try:
         with explain(str(folder)):

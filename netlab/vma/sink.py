@@ -36,6 +36,9 @@ _WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin bringing them to the disk: it does so while we
 read on, and the sync at the end finds little left."""
 
+_STEM = 200
+"""Bytes of a file's name that its temporary name has, too; NAME_MAX is 255."""
+
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 """What file systems say that have no hard links, such as vfat and some of FUSE (link(2))."""
 
@@ -192,7 +195,7 @@ def _is_file(target: str) -> bool:
     """Return whether a new file is to be made.
 
     Raises:
-        UsageError: There is one already, or the target has no name.
+        UsageError: There is one already, or the target is no file's name.
     """
     if target == STANDARD:
         return False
@@ -200,6 +203,8 @@ def _is_file(target: str) -> bool:
         raise UsageError("an archive needs a name", hint="- is standard output")
     with explain(target):
         if not os.path.lexists(target):
+            if target.rpartition("/")[2] in {"", ".", ".."}:
+                raise UsageError(f"{target}: an archive is a file, and this is a folder's name")
             return True
         # A link that leads nowhere is something, too.
         found = Path(target)
@@ -211,7 +216,7 @@ def _is_file(target: str) -> bool:
 @asynccontextmanager
 async def _open_file(target: str) -> AsyncGenerator[int]:
     final = Path(target)
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    temporary = choose_temporary(final)
     with ExitStack() as stack:
         with explain(target):
             # First: where a folder cannot be opened, a name in it cannot be brought to the disk.
@@ -230,6 +235,12 @@ async def _open_file(target: str) -> AsyncGenerator[int]:
             for path in (temporary, final):
                 _remove(path, descriptor)
             raise
+
+
+def choose_temporary(final: Path) -> Path:
+    """Return a name for what is to be called otherwise when it is whole; any name has room."""
+    start = os.fsencode(final.name)[:_STEM].decode(errors="ignore")
+    return final.with_name(f".{start}.{secrets.token_hex(4)}")
 
 
 def _remove(path: Path, descriptor: int) -> None:

@@ -90,5 +90,7 @@ async def _verify_extents(
 
 
 def _as_problem(error: ArchiveError) -> Problem:
-    """Return an error as a problem; its message has the place already."""
-    return Problem(error.message, hint=error.hint or "")
+    """Return an error as a problem, which puts the place before the message by itself."""
+    place = str(Problem("", error.offset, error.extent))
+    message = error.message.removeprefix(place)
+    return Problem(message, error.offset, error.extent, hint=error.hint or "")

@@ -201,7 +201,16 @@ def test_verify_is_quiet_about_what_is_good_and_tells_all_that_is_not(
         (["create", "a.vma", "format=qcow2:a=disk.raw"], 2, "qemu-img convert"),
         (["create", "a.vma", "a=none.raw"], 3, "none.raw: No such file or directory (errno 2)"),
         (["create", "a.vma", "-c", "none.conf"], 3, "none.conf: No such file"),
-        (["create", "a.vma", "-c", "disk.raw"], 2, "a configuration has 65535 at most"),
+        (["create", "a.vma", "-c", "disk.raw"], 2, "disk.raw has more than 65535 bytes"),
+        (["create", "a.vma", "-c", "/dev/zero"], 2, "/dev/zero has more than 65535 bytes"),
+        (["create", "new/", "a=disk.raw"], 2, "new/: an archive is a file"),
+        (["create", "new/.", "a=disk.raw"], 2, "new/.: an archive is a file"),
+        (["create", "a.vma", "a,b=disk.raw"], 2, "the name has a comma"),
+        (
+            ["create", "a.vma", *(f"d{number}=none.raw" for number in range(1100))],
+            2,
+            "0 configurations and 1100 disks are too many",
+        ),
         (["create", "a.vma.lzo", "a=disk.raw"], 2, "use .zst or .gz"),
         (["create", "disk.raw", "a=disk.raw"], 2, "disk.raw: it is there already"),
         (["create", "none/a.vma", "a=disk.raw"], 3, "No such file or directory"),
@@ -259,6 +268,29 @@ def test_whoever_ends_it_nothing_is_left(netlab: Shell, number: signal.Signals) 
     os.close(writer)
     assert (process.returncode, said) == (130, b"netlab: interrupted\n")
     assert not [name for name in names_in(netlab.folder) if "out" in name]
+
+
+def test_standard_input_that_is_a_file_is_read_from_where_it_stands(
+    netlab: Shell, archive: Path
+) -> None:
+    archive.write_bytes(b"something before" + archive.read_bytes())
+    for words in (["list", "-"], ["verify", "-"], ["extract", "-", "-", "-d", "drive-virtio1"]):
+        with archive.open("rb", buffering=0) as file:
+            file.seek(16)
+            done = subprocess.run(
+                [NETLAB, "vma", *words],
+                cwd=netlab.folder, env=netlab.environment(), stdin=file, stdout=subprocess.PIPE,
+                timeout=60, check=True,
+            )  # fmt: skip
+    assert done.stdout == OTHER
+
+
+def test_a_program_gets_the_place_of_what_is_no_archive(netlab: Shell) -> None:
+    (netlab.folder / "a.vma").write_bytes(b"what is this")
+    done = netlab("vma", "verify", "a.vma", "-f", "json")
+    (told,) = json.loads(done.stdout)
+    assert (told["offset"], told["extent"]) == (0, None)
+    assert told["message"].startswith("this is not a VMA archive")
 
 
 @pytest.mark.usefixtures("files")

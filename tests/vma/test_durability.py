@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from netlab.errors import StorageError
-from netlab.vma import create_archive
+from netlab.vma import create_archive, open_archive
 from tests.vma.archives import CONTENT, EXPECTED, MemoryDisk, contents, names_in
 
 
@@ -94,6 +94,15 @@ async def test_another_file_that_has_the_name_by_then_is_not_removed(
     with pytest.raises(StorageError, match="the disk is broken"):
         await create_archive(tmp_path / "a.vma", contents(MemoryDisk(CONTENT)))
     assert (tmp_path / "a.vma").read_text() == "mine"
+
+
+@pytest.mark.parametrize("letter", ["a", "ä"])
+async def test_a_name_may_be_as_long_as_the_file_system_has_it(tmp_path: Path, letter: str) -> None:
+    name = letter * (251 // len(letter.encode())) + ".vma"
+    await create_archive(tmp_path / name, contents(MemoryDisk(CONTENT)))
+    async with open_archive(tmp_path / name) as archive:
+        await archive.extract(tmp_path / name.replace(".vma", ".out"))
+    assert names_in(tmp_path) == [name.replace(".vma", ".out"), name]
 
 
 WRITE = """
