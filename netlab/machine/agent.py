@@ -107,7 +107,7 @@ class GuestFile:
         view = memoryview(content)
         while view:
             data = base64.b64encode(view[:CHUNK]).decode()
-            answer = await self._channel.call(
+            answer = await self._channel.ask(
                 "guest-file-write", {"handle": self._handle, "buf-b64": data}
             )
             match answer:
@@ -117,7 +117,7 @@ class GuestFile:
                     raise AgentProtocolError(f"guest-file-write answered {answer}")
 
     async def _read(self) -> tuple[bytes, bool]:
-        answer = await self._channel.call(
+        answer = await self._channel.ask(
             "guest-file-read", {"handle": self._handle, "count": CHUNK}
         )
         match answer:
@@ -210,16 +210,24 @@ class Agent:
     async def freeze(self) -> int:
         """Write out and freeze the guest's file systems; return how many.
 
-        Until :meth:`thaw` the agent takes no other command.
+        Until :meth:`thaw` the agent takes no other command: what else is asked of it waits so long.
 
         Raises:
             AgentCommandError: It cannot, or some are frozen already.
         """
-        return _count(await self._channel.call("guest-fsfreeze-freeze"), "freeze")
+        self._channel.hold_back()
+        try:
+            return _count(await self._channel.call("guest-fsfreeze-freeze"), "freeze")
+        except AgentError:
+            self._channel.let_through()
+            raise
 
     async def thaw(self) -> int:
         """Let the guest write to its file systems again; return how many were frozen."""
-        return _count(await self._channel.call("guest-fsfreeze-thaw"), "thaw")
+        try:
+            return _count(await self._channel.call("guest-fsfreeze-thaw"), "thaw")
+        finally:
+            self._channel.let_through()
 
     async def post_thaw(self) -> None:
         """Ask for :meth:`thaw` and do not wait: an agent that is still freezing does it next."""
@@ -254,7 +262,7 @@ class Agent:
         }
         if stdin:
             arguments["input-data"] = base64.b64encode(stdin).decode()
-        match await self._channel.call("guest-exec", arguments):
+        match await self._channel.ask("guest-exec", arguments):
             case {"pid": int(pid)}:
                 return pid
             case other:
@@ -284,7 +292,7 @@ class Agent:
 
     async def _ask_status(self, pid: int) -> object:
         try:
-            return await self._channel.call("guest-exec-status", {"pid": pid})
+            return await self._channel.ask("guest-exec-status", {"pid": pid})
         except AgentCommandError:
             # Only of a program that is not its own an agent knows nothing: it is another agent.
             # QEMU tells of one that ends and comes back within a second too late, or not at all.
@@ -318,7 +326,7 @@ class Agent:
         Raises:
             AgentCommandError: It cannot be opened; or, at the end, not be written.
         """
-        handle = await self._channel.call(
+        handle = await self._channel.ask(
             "guest-file-open", {"path": check_text(path), "mode": mode}
         )
         if not isinstance(handle, int):
@@ -330,11 +338,11 @@ class Agent:
                 await self._close_quietly(handle)
             raise
         # Closing writes what the agent buffered: a full disk is reported here.
-        await self._channel.call("guest-file-close", {"handle": handle})
+        await self._channel.ask("guest-file-close", {"handle": handle})
 
     async def _close_quietly(self, handle: int) -> None:
         try:
-            await self._channel.call("guest-file-close", {"handle": handle})
+            await self._channel.ask("guest-file-close", {"handle": handle})
         except MachineError:
             # The first error is the one that matters.
             return

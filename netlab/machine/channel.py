@@ -66,6 +66,9 @@ class AgentChannel:
         self._failure: Callable[[], MachineError] | None = None
         self._interruption: MachineError | None = None
         self._reading: trio.CancelScope | None = None
+        # Not set while file systems are frozen.
+        self._through = trio.Event()
+        self._through.set()
         # Since when something was sent and nothing came; None when nothing is owed.
         self._silent_since: float | None = None
 
@@ -109,6 +112,29 @@ class AgentChannel:
         if "error" in answer:
             raise AgentCommandError(request, answer)
         return answer["return"]
+
+    async def ask(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
+        """Do :meth:`call`, and wait meanwhile while others are held back.
+
+        What an agent refuses it has not done: refused between :meth:`hold_back` and
+        :meth:`let_through`, it is called again.
+        """
+        while True:
+            await self._through.wait()
+            try:
+                return await self.call(command, arguments)
+            except AgentCommandError:
+                if self._through.is_set():
+                    raise
+
+    def hold_back(self) -> None:
+        """Let :meth:`ask` wait until :meth:`let_through`: the agent is going to refuse all else."""
+        if self._through.is_set():
+            self._through = trio.Event()
+
+    def let_through(self) -> None:
+        """Let :meth:`ask` go on."""
+        self._through.set()
 
     async def post(self, command: str, arguments: Mapping[str, object] | None = None) -> None:
         """Send a command that has no answer when it succeeds, such as ``guest-shutdown``.

@@ -13,6 +13,7 @@ room, reading fails and the guest goes on (``on-cbw-error=break-snapshot``).
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import (
@@ -33,6 +34,7 @@ from typing import Any, cast
 import trio
 
 from netlab.errors import AgentError, MachineError, NetlabError, QMPCommandError, explain_storage
+from netlab.machine.boot import VARIABLES
 from netlab.machine.machine import Machine
 from netlab.scopes import open_tasks
 
@@ -66,6 +68,7 @@ class MachineCut:
         disks: In the machine's order.
         frozen: Number of file systems that were frozen at that moment.
         unplugged: Interfaces whose cable was out.
+        variables: A copy of what its firmware kept, for as long as the disks are held; or None.
     """
 
     node: str
@@ -73,6 +76,7 @@ class MachineCut:
     disks: tuple[CutDisk, ...]
     frozen: int
     unplugged: tuple[str, ...] = ()
+    variables: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,7 @@ def read_cut(record: Mapping[str, Any]) -> Cut:
             disks=tuple(CutDisk(**disk) for disk in one["disks"]),
             frozen=one["frozen"],
             unplugged=tuple(one["unplugged"]),
+            variables=one["variables"],
         )
         for one in record["machines"]
     ]
@@ -138,6 +143,7 @@ async def open_cut(machines: Sequence[Machine], folders: Sequence[Path]) -> Asyn
                     disks=one.disks,
                     frozen=frozen[index],
                     unplugged=tuple(sorted(one.machine.unplugged)),
+                    variables=one.copied,
                 )
                 for index, one in enumerate(held)
             ),
@@ -146,10 +152,22 @@ async def open_cut(machines: Sequence[Machine], folders: Sequence[Path]) -> Asyn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
-    """A machine whose disks are ready to be held."""
+    """A machine whose disks are ready to be held.
+
+    Attributes:
+        machine: The machine.
+        disks: Its disks.
+        variables: The file with what its firmware keeps, and where a copy goes; or None.
+    """
 
     machine: Machine
     disks: tuple[CutDisk, ...]
+    variables: tuple[Path, Path] | None
+
+    @property
+    def copied(self) -> str | None:
+        """Where the copy of the variables is."""
+        return None if self.variables is None else str(self.variables[1])
 
     async def stop(self) -> None:
         """Stop its CPUs."""
@@ -160,10 +178,14 @@ class _Held:
         await self.machine.qmp.execute("cont")
 
     async def hold(self, stack: AsyncExitStack) -> None:
-        """Put the filters before its disks; the stack takes away those that are there.
+        """Put the filters before its disks, and copy its variables.
 
+        The stack takes away the filters that are there.
         QEMU 7.2 aborts when a device is given the disk that it has.
         """
+        if self.variables is not None:
+            with explain_storage(self.variables[1].parent):
+                await trio.to_thread.run_sync(shutil.copyfile, *self.variables)
         for disk in self.disks:
             await self._plug(disk, f"cut-filter-{disk.name}")
             stack.push_async_callback(_quietly, partial(self._plug, disk, disk.name))
@@ -181,7 +203,10 @@ async def _prepare(machine: Machine, folder: Path, path: Path) -> AsyncGenerator
             await _serve(machine, path, stack)
         for disk in disks:
             await _add_nodes(machine, disk, folder, stack)
-        yield _Held(machine=machine, disks=disks)
+        variables = folder / VARIABLES
+        # What QEMU itself writes, a few hundred KiB: no filter is needed for these.
+        kept = (variables, path.with_suffix(".fd")) if variables.exists() else None
+        yield _Held(machine=machine, disks=disks, variables=kept)
 
 
 async def _find_disks(machine: Machine) -> tuple[CutDisk, ...]:

@@ -96,7 +96,7 @@ _RUN = (
 )
 
 
-def script(node: NodePlan, hosts: Sequence[HostPlan]) -> str:
+def script(node: NodePlan, hosts: Sequence[HostPlan], *, names: bool = True) -> str:
     """Return the shell script that gives a guest its identity and prints, as JSON, what it has.
 
     It goes on after a failure, so that all of them are told, and ends with status 1 then. Given
@@ -105,12 +105,13 @@ def script(node: NodePlan, hosts: Sequence[HostPlan]) -> str:
     Args:
         node: Who the guest is to be.
         hosts: Everybody's names and addresses.
+        names: Whether it writes its files of names, too: they may be there and its own.
     """
     return "".join((
         _PREAMBLE,
         f"put /proc/sys/kernel/hostname {shlex.quote(node.name)}\n",
-        _write_file("/etc/hostname", [node.name]),
-        _write_file("/etc/hosts", host_lines(node, hosts)),
+        _write_file("/etc/hostname", [node.name]) if names else "",
+        _write_file("/etc/hosts", host_lines(node, hosts)) if names else "",
         _SYSCTLS,
         _rename(node.interfaces),
         _ip(_interface_commands(node)),

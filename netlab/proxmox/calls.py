@@ -109,6 +109,7 @@ class Looks:
         content: Which uploads there are.
         bridges: Which bridges and virtual networks there are.
         zones: Which zones there are, if virtual networks are wanted.
+        vnets: Which zone each virtual network is in, likewise.
     """
 
     numbers: tuple[Call, ...]
@@ -116,9 +117,11 @@ class Looks:
     content: Call
     bridges: Call
     zones: tuple[Call, ...]
+    vnets: tuple[Call, ...]
 
     def __iter__(self) -> Iterator[Call]:
-        yield from (*self.numbers, *self.storages, self.content, self.bridges, *self.zones)
+        yield from (*self.numbers, *self.storages, self.content, self.bridges)
+        yield from (*self.zones, *self.vnets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,10 +224,13 @@ def _looks(vmids: Sequence[int], options: PushOptions) -> Looks:
             path=f"{node}/network",
             parameters=(("type", "any_bridge"),),
         ),
-        zones=(Call(about="look which zones there are", method="GET", path="/cluster/sdn/zones"),)
-        if options.networks
-        else (),
+        zones=(_look_at("zones"),) if options.networks else (),
+        vnets=(_look_at("vnets"),) if options.networks else (),
     )
+
+
+def _look_at(kind: str) -> Call:
+    return Call(about=f"look which {kind} there are", method="GET", path=f"/cluster/sdn/{kind}")
 
 
 def _look_for_number(vmid: int) -> Call:

@@ -110,7 +110,7 @@ def lives_in_memory(node: NodePlan) -> bool:
 
 
 async def open_held_drives(
-    node: NodeAccess, held: MachineCut, work: Work, plan: Plan, folder: Path
+    node: NodeAccess, held: MachineCut, work: Work, plan: Plan
 ) -> list[Drive]:
     """Open the drives of a machine whose disks are held.
 
@@ -119,7 +119,6 @@ async def open_held_drives(
         held: Its disks.
         work: Where to make what is not a disk yet.
         plan: The lab.
-        folder: Has the machine's own files.
 
     Raises:
         NBDError: A disk is not offered any more.
@@ -131,13 +130,14 @@ async def open_held_drives(
         image = await _memory_image(node.plan, work)
         initrd = work.folder / f"{node.plan.name}.initrd"
         await write_root(node, initrd)
-        await _add(initrd, identity_archive(node.plan, plan.hosts, files=False))
+        await _add(initrd, identity_archive(node.plan, plan.hosts, ran=True))
         sources.append(await _open_memory_disk(node.plan, image, initrd, work))
     sources += [
         await work.stack.enter_async_context(open_held(held.socket, disk.name))
         for disk in held.disks
     ]
-    return await _with_variables(node.plan, sources, work, folder)
+    own = None if held.variables is None else Path(held.variables)
+    return await _with_variables(node.plan, sources, work, own)
 
 
 async def open_resting_drives(
@@ -161,13 +161,14 @@ async def open_resting_drives(
         image = await _memory_image(node, work)
         initrd = work.folder / f"{node.name}.initrd"
         await trio.to_thread.run_sync(shutil.copyfile, image.initrd, initrd)
-        await _add(initrd, identity_archive(node, plan.hosts, files=True))
+        await _add(initrd, identity_archive(node, plan.hosts, ran=False))
         sources.append(await _open_memory_disk(node, image, initrd, work))
     sources += [
         await _open_resting(node, index, disk, work, plan, folder)
         for index, disk in enumerate(node.disks)
     ]
-    return await _with_variables(node, sources, work, folder)
+    own = None if folder is None else folder / VARIABLES
+    return await _with_variables(node, sources, work, own)
 
 
 async def _add(initrd: Path, archive: bytes) -> None:
@@ -242,7 +243,7 @@ async def _open_memory_disk(node: NodePlan, image: Image, initrd: Path, work: Wo
 
 
 async def _with_variables(
-    node: NodePlan, sources: Sequence[DiskSource], work: Work, folder: Path | None
+    node: NodePlan, sources: Sequence[DiskSource], work: Work, own: Path | None
 ) -> list[Drive]:
     disks = (*([None] if lives_in_memory(node) else ()), *node.disks)
     drives = [
@@ -251,7 +252,7 @@ async def _with_variables(
     ]
     if node.firmware.kind == "uefi":
         variables = work.folder / f"{node.name}.{VARIABLES}"
-        await trio.to_thread.run_sync(_copy_variables, node, folder, variables)
+        await trio.to_thread.run_sync(_copy_variables, node, own, variables)
         drives.append(Drive(name=EFI_DRIVE, source=await work.open_raw(variables), disk=None))
     return drives
 
@@ -265,8 +266,7 @@ def _drive(name: str, source: DiskSource, plan: DiskPlan | None) -> Drive:
     return Drive(name=name, source=source, disk=disk)
 
 
-def _copy_variables(node: NodePlan, folder: Path | None, target: Path) -> None:
-    own = None if folder is None else folder / VARIABLES
+def _copy_variables(node: NodePlan, own: Path | None, target: Path) -> None:
     if own is None or not own.exists():
         files = find_files([node])[node.name]
         assert files is not None

@@ -39,6 +39,13 @@ TAG = "netlab"
 LAB_TAG = "lab-"
 """What the tag of a lab begins with."""
 
+CONTROLLER = "virtio-scsi-single"
+"""What SCSI disks hang on: one controller each, so that each can have a thread of its own."""
+
+SMALLEST_MTU = 576
+"""Bytes of a card's MTU without which a machine does not start (print_netdevice_full in
+PVE/QemuServer.pm)."""
+
 _UNITS = (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
 _LONGEST_NAME = 80
 _CARDS = RULES["net"].count or 0
@@ -166,7 +173,7 @@ def _hardware(node: NodePlan, options: ExportOptions) -> Iterator[tuple[str, str
     yield "cpu", _cpu(node, options)
     yield "machine", options.machine
     yield "bios", "seabios" if options.efi is None else "ovmf"
-    yield "scsihw", "virtio-scsi-single"
+    yield "scsihw", CONTROLLER
     yield "serial0", "socket"
     # Without a screen the terminal in the web interface is the serial console.
     yield "vga", "serial0" if node.display == "none" else node.display
@@ -253,11 +260,12 @@ def _volume(options: ExportOptions, number: int) -> str:
 def _cards(
     plan: Plan, node: NodePlan, networks: Mapping[str, Network], options: ExportOptions
 ) -> Iterator[tuple[str, str]]:
-    # Left out, an MTU is the bridge's, which is 1500 only where nobody on it needs another.
-    odd = {networks[segment.name].bridge for segment in plan.segments if segment.mtu != 1500}
+    # Left out, an MTU is that of the bridge, or of the zone that all virtual networks are in
+    # (print_netdevice_full in PVE/QemuServer.pm): 1500 only where nobody on it needs another.
+    odd = {networks[segment.name].carrier for segment in plan.segments if segment.mtu != 1500}
     for index, interface in enumerate(node.interfaces[:_CARDS]):
         network = networks[interface.segment]
-        said = interface.mtu != 1500 or network.bridge in odd
+        said = interface.mtu != 1500 or network.carrier in odd
         yield (
             f"net{index}",
             write_properties([
@@ -282,6 +290,11 @@ def _option_mistakes(
     if len(node.interfaces) > _CARDS:
         message = f"{len(node.interfaces)} interfaces, and a machine on Proxmox takes {_CARDS}"
         yield "interfaces", message, "use VLANs on fewer interfaces, or more nodes"
+    for interface in node.interfaces:
+        if interface.mtu < SMALLEST_MTU:
+            message = f"an MTU of {interface.mtu}, and Proxmox starts no machine with less than"
+            hint = f"write {SMALLEST_MTU} or more"
+            yield f"{interface.name}.mtu", f"{message} {SMALLEST_MTU}", hint
     for path, value, format_ in (
         ("vmid", str(options.vmid), VMID),
         ("storage", options.storage, STORAGE),

@@ -198,7 +198,7 @@ async def open_nodes(
             folder = lab.folder / "nodes" / node.name
             cut = held.get(node.name)
             if cut is not None:
-                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan, folder)
+                drives = await open_held_drives(lab.nodes[node.name], cut, work, plan)
             else:
                 drives = await open_resting_drives(node, work, plan, folder)
             machine = _machine(plan, node, vmids[node.name], drives, request, cut)
@@ -289,7 +289,8 @@ def foresee(
     for index, node in enumerate(nodes):
         vmid = FIRST_VMID + node.id if first is None else first + index
         disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
-        efi = EfiVariables(size=EFI_SIZES["4m"]) if node.firmware.kind == "uefi" else None
+        uefi, secure = node.firmware.kind == "uefi", node.firmware.secure_boot
+        efi = EfiVariables(size=EFI_SIZES["4m"], enrolled=secure) if uefi else None
         options = replace(_options(node, vmid, request), disks=tuple(disks), efi=efi)
         found[node.name] = vmid, configure(plan, node, options)
     return found
@@ -333,8 +334,7 @@ def _machine(
 ) -> Machine:
     disks = tuple(drive.disk for drive in drives if drive.disk is not None)
     sizes = [drive.source.size for drive in drives if drive.disk is None]
-    kinds: dict[int, EfiType] = {size: kind for kind, size in EFI_SIZES.items()}
-    efi = EfiVariables(size=sizes[0], type=kinds.get(sizes[0], "4m")) if sizes else None
+    efi = _variables(node, sizes[0]) if sizes else None
     unplugged = frozenset(cut.unplugged if cut else ())
     options = replace(_options(node, vmid, request), disks=disks, efi=efi, unplugged=unplugged)
     return Machine(
@@ -344,6 +344,11 @@ def _machine(
         disks={drive.name: drive.source for drive in drives},
         notes=request.notes or _notes(plan, node),
     )
+
+
+def _variables(node: NodePlan, size: int) -> EfiVariables:
+    kinds: dict[int, EfiType] = {size: kind for kind, size in EFI_SIZES.items()}
+    return EfiVariables(size=size, type=kinds.get(size, "4m"), enrolled=node.firmware.secure_boot)
 
 
 def _notes(plan: Plan, node: NodePlan) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import trio
 
-from netlab.errors import NetlabError, NotReadyError
+from netlab.errors import AgentError, NotReadyError
 from netlab.lab.access import LabAccess, NodeAccess
-from netlab.machine.cut import CLEAN_UP_LIMIT, MachineCut
-from netlab.machine.identity import read_content
-from netlab.plan.model import FilePlan, Plan
-from netlab.proxmox.drives import Work
-from netlab.proxmox.persistence import START_FILES, system_files
+from netlab.machine.cut import MachineCut
+from netlab.plan.model import FilePlan, NodePlan
+from netlab.proxmox.drives import Work, lives_in_memory
+from netlab.proxmox.persistence import lasting_files
+from netlab.proxmox.placing import open_placed
+from netlab.scopes import open_background, open_tasks
+
+ANSWER_LIMIT = 10.0
+"""Seconds that an agent gets to say that it is there, before anything begins."""
 
 
 def is_running(node: NodeAccess) -> bool:
@@ -46,36 +49,65 @@ async def hold(
         The disks by node, and for how many seconds the nodes stood still.
 
     Raises:
+        AgentError: The agent of a node that cannot do without does not answer.
+        GuestError: A node does not take its files, or they cannot be taken away from it again.
         MachineError: A node's disks are held already, or it failed.
     """
     if not names:
         return {}, 0
-    async with AsyncExitStack() as lasting:
-        for name in names:
-            node = lab.nodes[name]
-            if node.plan.configure and any(disk.source == "image" for disk in node.plan.disks):
-                await lasting.enter_async_context(_lasting(node, lab.plan))
-        cut = await work.stack.enter_async_context(lab.open_cut(names))
+    nodes = [lab.nodes[name] for name in names]
+    lasting = {
+        node.plan.name: lasting_files(node.plan) for node in nodes if _has_to_last(node.plan)
+    }
+    async with open_tasks() as tasks:
+        for node in nodes:
+            if lasting.get(node.plan.name) or lives_in_memory(node.plan):
+                tasks.start_soon(_wait_answer, node)
+    # Around the cut, and ended before it: a task for each.
+    placing = await work.stack.enter_async_context(open_background())
+    placed = [
+        await placing.start(_place, node, files)
+        for node in nodes
+        if (files := lasting.get(node.plan.name))
+    ]
+    cut = await work.stack.enter_async_context(lab.open_cut(names))
+    for one in placed:
+        one.over.set()
+    for one in placed:
+        await one.gone.wait()
     return {one.node: one for one in cut.machines}, cut.pause
 
 
-@asynccontextmanager
-async def _lasting(node: NodeAccess, plan: Plan) -> AsyncGenerator[None]:
-    """Let a system know who it is without netlab; here, it does not run its commands twice."""
-    try:
-        # Its own files are there, and may have been changed by whom they are for.
-        files = system_files(node.plan, plan.hosts)
-        await _put(node, files[: len(files) - len(node.plan.files)])
-        yield
-    finally:
-        with trio.move_on_after(CLEAN_UP_LIMIT, shield=True), suppress(NetlabError):
-            await node.execute(("rm", "-f", *START_FILES))
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Files that are in a guest until the moment is over, and are gone then."""
+
+    over: trio.Event = field(default_factory=trio.Event)
+    gone: trio.Event = field(default_factory=trio.Event)
 
 
-async def _put(node: NodeAccess, files: Sequence[FilePlan]) -> None:
-    folders = sorted({str(Path(file.path).parent) for file in files})
-    await node.execute(("mkdir", "-p", *folders))
-    for file in files:
-        async with node.open_file(file.path, "w") as opened:
-            await opened.write(read_content(file))
-        await node.execute(("chmod", f"{file.mode:o}", file.path))
+async def _place(
+    node: NodeAccess, files: Sequence[FilePlan], *, task_status: trio.TaskStatus[_Placed]
+) -> None:
+    placed = _Placed()
+    async with open_placed(node, files):
+        task_status.started(placed)
+        await placed.over.wait()
+    placed.gone.set()
+
+
+def _has_to_last(node: NodePlan) -> bool:
+    return node.configure and any(disk.source == "image" for disk in node.disks)
+
+
+async def _wait_answer(node: NodeAccess) -> None:
+    """Find out in time what would be waited for without an end: a guest that stands still."""
+    with trio.move_on_after(ANSWER_LIMIT) as limit:
+        await node.execute(("true",))
+    if limit.cancelled_caught:
+        what = "its root, in its memory," if lives_in_memory(node.plan) else "what it is"
+        raise AgentError(
+            f"{node.plan.name}: its agent has not answered for {ANSWER_LIMIT:g} s, and {what} "
+            "cannot be exported without it",
+            hint="if it is paused, let it go on; if it is stuck, `netlab logs` has its console",
+        )

@@ -13,11 +13,14 @@ from netlab.proxmox.schema import CPUS
 from netlab.topology.devices import MAXIMUM_SMBIOS
 from netlab.topology.document import Value
 
-TELLS = ("agent", "cpu", "smbios1", "vmgenid")
+TELLS = ("agent", "cpu", "rng0", "smbios1", "vmgenid")
 """Settings that the keys of :func:`read_identity` tell."""
 
 _USUAL_AGENT = {"freeze-fs-on-backup": "1", "fstrim_cloned_disks": "0"}
 """What is no different from leaving it out (PVE/QemuServer/Agent.pm)."""
+
+_USUAL_RNG = {"max_bytes": "1024", "period": "1000", "source": "/dev/urandom"}
+"""What an export writes, or no different from leaving it out (PVE/QemuServer/RNG.pm)."""
 
 _STRINGS = ("manufacturer", "product", "version", "serial", "sku", "family")
 _TEXT = re.compile(rf"[ -~]{{1,{MAXIMUM_SMBIOS}}}")
@@ -35,7 +38,6 @@ def read_identity(configuration: Configuration, findings: Findings) -> dict[str,
         configuration: The machine's.
         findings: Gets what cannot be said.
     """
-    rng = configuration.get("rng0") is not None
     generation = find_entry(configuration, "vmgenid", "0")
     # Another than it had, as after every restore: it is a copy, and may notice.
     renewed = findings.read_word(generation, "", generation.value, "1") != "0"
@@ -44,8 +46,20 @@ def read_identity(configuration: Configuration, findings: Findings) -> dict[str,
         **_cpu(configuration, findings),
         **_smbios(configuration, findings),
         **({"vmgenid": "true"} if renewed else {}),
-        **({} if rng else {"rng": "false"}),
+        **_rng(configuration, findings),
     }
+
+
+def _rng(configuration: Configuration, findings: Findings) -> dict[str, Value]:
+    if configuration.get("rng0") is None:
+        return {"rng": "false"}
+    entry = find_entry(configuration, "rng0", "")
+    for name, value in parse_properties(entry.value, "source"):
+        usual = _USUAL_RNG.get(name)
+        if value != usual:
+            becomes = "is left out" if usual is None else f"becomes {usual}"
+            findings.lose(entry, name, f"{value[:80]!r} {becomes}")
+    return {}
 
 
 def _agent(configuration: Configuration, findings: Findings) -> dict[str, Value]:

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from netlab.errors import ConfigurationError, Mistake
 from netlab.proxmox import hardware, identity
 from netlab.proxmox.cards import Card, read_card
-from netlab.proxmox.configuration import NAME, Configuration, Entry, find_entry, parse_properties
+from netlab.proxmox.configuration import NAME, Configuration, Entry, find_entry
 from netlab.proxmox.export import LAB_TAG, TAG
 from netlab.proxmox.findings import Findings
 from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.hardware import EFI_DRIVE, read_hardware, variables_size
 from netlab.proxmox.networks import LAST_TAG, Network
-from netlab.proxmox.schema import SCREENS, find_rule, is_drive
+from netlab.proxmox.resources import read_memory, read_resources
+from netlab.proxmox.schema import find_rule, is_drive
 from netlab.proxmox.volumes import ORDER_TELLS, find_disks, find_lost
 from netlab.topology.document import Value
 from netlab.topology.names import check_lab_name, check_node_name
+from netlab.topology.scalars import MAXIMUM_MEMORY
 from netlab.topology.source import WrongError
 from netlab.topology.write import Reference, dumps
-
-MAXIMUM_CPUS = 255
 
 _UNDERSTOOD = ("arch", "cores", "kvm", "memory", "sockets")
 """Settings whose values become those of the node's keys."""
@@ -48,7 +48,6 @@ _GIVEN = {
     "meta": r".*",
     "numa": r"0",
     "ostype": r"l26",
-    "rng0": r"(source=)?/dev/u?random(,.*)?",
     "serial0": r"socket",
 }
 """What a node of a lab has anyway: settings with the values of which nothing is lost."""
@@ -217,13 +216,15 @@ def _read(archive: Archive) -> _Machine:
         for entry, _ in configuration.numbered("net")
         if find_rule(entry.key)
     )
-    for card in cards:
+    for index, card in enumerate(cards):
         findings.mistakes.extend(card.mistakes)
         findings.left_out.extend(card.left_out)
+        if card.key != f"net{index}":
+            findings.lose(card.entry, "", f"it becomes net{index} in an export")
     devices = {device.name: device.size for device in archive.devices}
     sizes = {drive.drive: devices.get(drive.device, 0) for drive in configuration.maps}
     # What cannot be understood cannot be counted with.
-    keys = {} if findings.mistakes else _settings(configuration, findings.left_out)
+    keys = {} if findings.mistakes else read_resources(configuration, findings)
     folder = f"${{{ARCHIVES}}}/{archive.folder}"
     machine = read_hardware(configuration, sizes, folder, findings)
     findings.left_out.extend((*_left_out(archive), *_lost_drives(configuration)))
@@ -273,9 +274,13 @@ def _check(archive: Archive) -> Iterator[Mistake]:
     for entry in configuration.entries:
         rule = find_rule(entry.key) if entry.key in _UNDERSTOOD else None
         value = spell_boolean(entry.value) if entry.key == "kvm" else entry.value
-        for where, message, hint in rule.value.mistakes(value) if rule else ():
+        wrong = rule.value.mistakes(value) if rule else []
+        for where, message, hint in wrong:
             path = f"{entry.key}.{where}" if where else entry.key
             yield Mistake(configuration.file, entry.line, 1, path, message, hint)
+        if entry.key == "memory" and not wrong and read_memory(value) > MAXIMUM_MEMORY:
+            message = f"{read_memory(value)} MiB, and a node has at most {MAXIMUM_MEMORY}"
+            yield Mistake(configuration.file, entry.line, 1, entry.key, message)
 
 
 def _number(wanted: set[Network]) -> dict[int, Network]:
@@ -314,42 +319,6 @@ def _passes(check: Callable[[str], object], name: str) -> bool:
     except WrongError:
         return False
     return True
-
-
-def _settings(configuration: Configuration, left_out: list[Mistake]) -> dict[str, Value]:
-    sockets = find_entry(configuration, "sockets", "1")
-    cpus = int(configuration.get("cores") or 1) * int(sockets.value)
-    memory = dict(parse_properties(configuration.get("memory") or "512", "current"))["current"]
-    settings: dict[str, Value] = {"cpus": str(min(cpus, MAXIMUM_CPUS)), "memory": memory}
-    if int(sockets.value) > 1:
-        message = f"{sockets.value} sockets are one, with all CPUs in it"
-        left_out.append(Mistake(configuration.file, sockets.line, 1, "sockets", message))
-    if cpus > MAXIMUM_CPUS:
-        message = f"{cpus} CPUs, and a node has at most {MAXIMUM_CPUS}"
-        left_out.append(Mistake(configuration.file, 0, 0, "cores", message))
-    if spell_boolean(configuration.get("kvm") or "") == "0":
-        settings["accel"] = "tcg"
-    display = _display(configuration, left_out)
-    if display != "none":
-        settings["display"] = display
-    return settings
-
-
-def _display(configuration: Configuration, left_out: list[Mistake]) -> str:
-    # A machine that says nothing has a standard card.
-    entry = find_entry(configuration, "vga", "std")
-    values = dict(parse_properties(entry.value, "type"))
-    screen = values.pop("type", "std")
-    for name, value in values.items():
-        message = f"{value!r} is left out"
-        left_out.append(Mistake(configuration.file, entry.line, 1, f"vga.{name}", message))
-    if screen in {"std", "virtio"}:
-        return screen
-    if screen == "none" or (screen.startswith("serial") and screen in SCREENS):
-        return "none"
-    message = f"{screen!r} becomes std"
-    left_out.append(Mistake(configuration.file, entry.line, 1, "vga", message))
-    return "std"
 
 
 def _left_out(archive: Archive) -> Iterator[Mistake]:

@@ -11,6 +11,8 @@ def left_out(node: NodePlan) -> Iterator[str]:
     """Yield what the machine on Proxmox does not have of the node, a line each."""
     devices = node.devices
     yield from _shares(node)
+    if node.firmware.code is not None:
+        yield f"{node.name}: firmware.code is left out: a machine there starts with Proxmox's own"
     if node.cdroms:
         yield f"{node.name}: cdroms are left out: upload the images there, and give it a drive"
     if node.cloud_init.enabled:

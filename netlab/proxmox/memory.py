@@ -87,18 +87,16 @@ async def _read_blocks(stream: ProgramStream, plan: NodePlan) -> AsyncGenerator[
         yield bytes(block)
 
 
-def identity_archive(node: NodePlan, hosts: Sequence[HostPlan], *, files: bool) -> bytes:
+def identity_archive(node: NodePlan, hosts: Sequence[HostPlan], *, ran: bool) -> bytes:
     """Return the archive that makes a guest in memory the node at boot, to lie over its root.
 
     Args:
         node: Who it is.
         hosts: Everybody's names and addresses.
-        files: Whether its own files have to come with it, because they are not in its root yet.
+        ran: It has been the node already: its names and its own files are in its root.
     """
     inittab = _ROOT["etc/inittab"].data.decode()
-    own = memory_files(node, hosts, inittab)
-    if not files:
-        own = own[: len(own) - len(node.files)]
+    own = memory_files(node, hosts, inittab, ran=ran)
     entries = {file.path.lstrip("/"): _entry(file) for file in own}
     entries["etc/fstab"] = _without_mounts(_ROOT["etc/fstab"])
     # The kernel opens it before anything is mounted over /dev.

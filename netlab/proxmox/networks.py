@@ -18,7 +18,11 @@ from netlab.plan.model import Plan, SegmentPlan
 from netlab.proxmox.formats import BRIDGE, VNET, integer
 
 FIRST_TAG = 2001
-"""The first tag of segments that are links; a vlan keeps its number."""
+"""The first tag of segments that are links; a vlan keeps its number, but for :data:`NATIVE`."""
+
+NATIVE = 1
+"""The VLAN of untagged frames on a bridge that knows VLANs (vlan_default_pvid in ip-link(8)),
+and so of the host and the network outside: what is tagged with it would meet them."""
 
 LAST_TAG = 4094
 
@@ -44,8 +48,16 @@ class Network:
     @property
     def virtual(self) -> bool:
         """Whether it can be a virtual network, which Proxmox makes by API, rather than a bridge."""
-        named = not self.bridge.startswith("vmbr") and not VNET.mistakes(self.bridge)
-        return named and self.tag is None
+        return self._named_virtual and self.tag is None
+
+    @property
+    def carrier(self) -> str | None:
+        """What its MTU is that of: a bridge, or None: the zone that all virtual networks are in."""
+        return None if self._named_virtual else self.bridge
+
+    @property
+    def _named_virtual(self) -> bool:
+        return not self.bridge.startswith("vmbr") and not VNET.mistakes(self.bridge)
 
 
 def parse_mapping(text: str) -> tuple[tuple[str, Network], ...]:
@@ -82,7 +94,7 @@ def assign_networks(
     Args:
         plan: The lab.
         bridge: The bridge of segments that the mapping does not name, each on a VLAN of its own: a
-            vlan's number, or for a link one that no vlan of the lab has.
+            vlan's number, or for a link and for vlan 1 one that no vlan of the lab has.
         mapping: Segments with the networks that they get.
     """
     wanted = dict(mapping)
@@ -101,7 +113,8 @@ def assign_networks(
 
 def _by_rule(segment: SegmentPlan, bridge: str, free: Iterator[int]) -> Network:
     # A lab with more segments than there are tags has some without: network_mistakes tells.
-    return Network(bridge, next(free, None) if segment.vlan is None else segment.vlan)
+    numbered = segment.vlan is not None and segment.vlan != NATIVE
+    return Network(bridge, segment.vlan if numbered else next(free, None))
 
 
 def network_mistakes(

@@ -11,7 +11,7 @@ import ipaddress
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from netlab.machine.identity import host_lines, script
+from netlab.machine.identity import host_lines, read_content, script
 from netlab.plan.model import FilePlan, HostPlan, InterfacePlan, NodePlan, RoutePlan
 
 START = "/usr/lib/netlab/start"
@@ -20,8 +20,7 @@ START = "/usr/lib/netlab/start"
 UNIT = "/etc/systemd/system/netlab-start.service"
 _WANTED = "/etc/systemd/system/multi-user.target.d/netlab.conf"
 
-START_FILES = (START, UNIT, _WANTED)
-"""Files that only a guest without netlab around may have: they run its start-up commands."""
+_INITTAB = "/etc/inittab"
 
 _SYSCTLS = """\
 net.ipv4.ip_forward = 1
@@ -44,12 +43,31 @@ ExecStart=/bin/sh {START}
 
 
 def system_files(node: NodePlan, hosts: Sequence[HostPlan]) -> tuple[FilePlan, ...]:
-    """Return the files that make a system with systemd the node, at every boot."""
-    files = {
-        "/etc/hostname": f"{node.name}\n",
-        "/etc/hosts": "".join(f"{line}\n" for line in host_lines(node, hosts)),
-        "/etc/sysctl.d/90-netlab.conf": _SYSCTLS,
-    }
+    """Return the files that make a system with systemd the node, at every boot; its own are last.
+
+    Two may have the same path: the later one is meant, as in a lab.
+    """
+    return (*_names(node, hosts), *_settings(node), *node.files)
+
+
+def lasting_files(node: NodePlan) -> tuple[FilePlan, ...]:
+    """Return what a system of a lab lacks of them: its names and its own files are there.
+
+    They may have been changed since, by whom they are for.
+    """
+    own = {file.path for file in node.files}
+    return tuple(file for file in _settings(node) if file.path not in own)
+
+
+def _names(node: NodePlan, hosts: Sequence[HostPlan]) -> tuple[FilePlan, ...]:
+    """Return the files that every guest of a lab gets from netlab when it boots."""
+    lines = "".join(f"{line}\n" for line in host_lines(node, hosts))
+    return _file("/etc/hostname", f"{node.name}\n"), _file("/etc/hosts", lines)
+
+
+def _settings(node: NodePlan) -> tuple[FilePlan, ...]:
+    """Return what systemd makes of a node that netlab makes of it in a lab."""
+    files = {"/etc/sysctl.d/90-netlab.conf": _SYSCTLS}
     for index, interface in enumerate(node.interfaces):
         name = f"/etc/systemd/network/10-netlab-{index}"
         files[f"{name}.link"] = _section("Match", [("MACAddress", interface.mac)]) + _section(
@@ -65,24 +83,31 @@ def system_files(node: NodePlan, hosts: Sequence[HostPlan]) -> tuple[FilePlan, .
         files[START] = _commands(node.run)
         files[UNIT] = _UNIT
         files[_WANTED] = _section("Unit", [("Wants", UNIT.rpartition("/")[2])])
-    return (*map(_file, files.items()), *node.files)
+    return tuple(_file(path, content) for path, content in files.items())
 
 
-def memory_files(node: NodePlan, hosts: Sequence[HostPlan], inittab: str) -> tuple[FilePlan, ...]:
+def memory_files(
+    node: NodePlan, hosts: Sequence[HostPlan], inittab: str, *, ran: bool
+) -> tuple[FilePlan, ...]:
     """Return the files that make a guest in memory the node, at every boot.
 
     Args:
         node: Who it is.
         hosts: Everybody's names and addresses.
         inittab: The image's own table of what starts (busybox init).
+        ran: It has been the node already: its names and its own files are in its root, and may have
+            been changed since, by whom they are for.
     """
-    identity = f"(\n{script(node, hosts)}) >/dev/null 2>&1 </dev/null\n"
-    files = {
-        "/etc/hostname": f"{node.name}\n",
-        "/etc/inittab": f"::sysinit:/bin/sh {START}\n{inittab}",
-        START: identity + _commands(node.run),
-    }
-    return (*map(_file, files.items()), *node.files)
+    own = {file.path: file for file in node.files}
+    if _INITTAB in own:
+        inittab = read_content(own.pop(_INITTAB)).decode(errors="replace")
+    identity = f"(\n{script(node, hosts, names=False)}) >/dev/null 2>&1 </dev/null\n"
+    given = () if ran else (*_names(node, hosts), *own.values())
+    return (
+        *given,
+        _file(_INITTAB, f"::sysinit:/bin/sh {START}\n{inittab}"),
+        _file(START, identity + _commands(node.run)),
+    )
 
 
 def _network(node: NodePlan, interface: InterfacePlan) -> str:
@@ -139,7 +164,6 @@ def _lines(name: str, values: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{key}={value}" for key, value in values)
 
 
-def _file(entry: tuple[str, str]) -> FilePlan:
-    path, content = entry
+def _file(path: str, content: str) -> FilePlan:
     mode = 0o755 if path == START else 0o644
     return FilePlan(path=path, content=content, encoding="utf-8", mode=mode)

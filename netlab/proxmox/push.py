@@ -35,7 +35,8 @@ from netlab.proxmox.calls import (
 )
 from netlab.proxmox.flat import open_flat
 from netlab.proxmox.formats import VMID
-from netlab.proxmox.recipe import ZONE
+from netlab.proxmox.mtu import Offer, find_offers, find_small_offers, state_mtus
+from netlab.proxmox.recipe import ZONE, ZONE_TYPE
 from netlab.proxmox.target import NewMachine, PushOptions, Source
 from netlab.proxmox.undo import (
     MACHINES,
@@ -178,6 +179,7 @@ class Push:
         self._report = report
         self._networks: tuple[str, ...] = ()
         self._left: list[str] = []
+        self._offers: dict[str, Offer] = {}
 
     async def make(self, machines: Sequence[NewMachine], *, folder: Path) -> Pushed:
         """Make machines; they are started, if that is wanted, when all of them are there.
@@ -189,7 +191,7 @@ class Push:
         Raises:
             NetlabError: As :func:`push` has it.
         """
-        plan = plan_push(machines, self._options)
+        plan = plan_push([state_mtus(one, self._offers) for one in machines], self._options)
         async with AsyncExitStack() as made:
             for one in plan.machines:
                 await self._make_machine(one, plan, folder, made)
@@ -251,23 +253,26 @@ class Push:
     async def _look(self, plan: PushPlan) -> tuple[tuple[str, ...], bool]:
         """Return the virtual networks that are missing, and whether their zone is missing, too."""
         looks, options = plan.looks, self._options
-        for look in looks.numbers:
-            try:
-                await self._call(look)
-            except ProxmoxError as error:
-                if error.status == _WRONG:
-                    error.hint = "other numbers are given by --vmid"
-                raise
+        await self._look_at_numbers(looks.numbers)
         disks, imports = [await self._call(look) for look in looks.storages]
         content = read_names(await self._call(looks.content))
-        known = {str(one.get("iface")) for one in read_records(await self._call(looks.bridges))}
+        there = read_records(await self._call(looks.bridges))
+        known = {str(one.get("iface")) for one in there}
         zones = [zone for look in looks.zones for zone in read_records(await self._call(look))]
+        vnets = [vnet for look in looks.vnets for vnet in read_records(await self._call(look))]
         wanted = [one.name for one in options.networks]
         bridges = frozenset[str]().union(*(one.machine.bridges for one in plan.machines))
         # A bridge that the token has no right to is not listed (PVE/API2/Network.pm).
         lacking = sorted(bridges - {*known, *wanted})
         names = {disk.name for one in plan.machines for disk in one.disks}
         missing = tuple(one for one in wanted if one not in known)
+        with_zone = all(zone.get("zone") != ZONE for zone in zones)
+        made = {"zone": ZONE, "type": ZONE_TYPE, "mtu": options.mtu}
+        self._offers = find_offers(
+            there,
+            [*zones, made] if with_zone else zones,
+            [*vnets, *({"vnet": name, "zone": ZONE} for name in missing)],
+        )
         wrong = [
             *find_lacks(options.storage, disks, "images"),
             *find_lacks(options.import_storage, imports, "import"),
@@ -277,10 +282,20 @@ class Push:
                 for name in sorted(content & names)
             ),
             *find_other_zone(zones, missing),
+            *find_small_offers((one.machine for one in plan.machines), self._offers),
         ]
         if wrong:
             raise explain_lacks(options.node, wrong)
-        return missing, all(zone.get("zone") != ZONE for zone in zones)
+        return missing, with_zone
+
+    async def _look_at_numbers(self, looks: Sequence[Call]) -> None:
+        for look in looks:
+            try:
+                await self._call(look)
+            except ProxmoxError as error:
+                if error.status == _WRONG:
+                    error.hint = "other numbers are given by --vmid"
+                raise
 
     @asynccontextmanager
     async def _with_networks(

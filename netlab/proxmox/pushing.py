@@ -22,6 +22,7 @@ from netlab.proxmox.exporting import (
     open_nodes,
     open_plan,
 )
+from netlab.proxmox.mtu import STANDARD_MTU
 from netlab.proxmox.networks import assign_networks
 from netlab.proxmox.push import Progress, Pushed, Report, ignore, open_push
 from netlab.proxmox.sources import HeldSource, ImageSource
@@ -164,7 +165,10 @@ def _options(plan: Plan, nodes: Sequence[NodePlan], request: PushRequest) -> Pus
         networks=tuple(
             VirtualNetwork(assigned[segment.name].bridge, segment.name) for segment in segments
         ),
-        mtu=max((segment.mtu for segment in segments), default=1500),
+        # Of the whole lab, as nodes that are pushed one by one meet in one zone.
+        mtu=max(
+            (one.mtu for one in plan.segments if assigned[one.name].virtual), default=STANDARD_MTU
+        ),
         start=request.start,
     )
 

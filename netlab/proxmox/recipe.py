@@ -153,6 +153,7 @@ def _virtual(plan: Plan, networks: Mapping[str, Network]) -> Iterator[str]:
     yield ""
     zone = ["pvesh", "create", "/cluster/sdn/zones", "--type", ZONE_TYPE, "--zone", ZONE]
     yield f"    {shlex.join([*zone, '--mtu', str(mtu)])}"
+    yield f"    # A zone {ZONE} that is there already needs an MTU of {mtu} or more."
     for segment in segments:
         vnet = networks[segment.name].bridge
         command = ["pvesh", "create", "/cluster/sdn/vnets", "--zone", ZONE, "--vnet", vnet]

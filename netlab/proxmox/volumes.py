@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from netlab.plan.catalogue import MAXIMUM_DISKS
 from netlab.plan.model import Bus
 from netlab.proxmox.configuration import Configuration, Entry, find_entry, parse_properties
+from netlab.proxmox.export import CONTROLLER
 from netlab.proxmox.findings import Findings
 from netlab.proxmox.formats import spell_boolean
 from netlab.proxmox.schema import RULES, is_drive
@@ -25,11 +26,15 @@ _BUSES = ("ide", "scsi", "virtio", "sata")
 
 _NO_DISKS = ("efidisk0", "tpmstate0")
 
-_UNSEEN = {
-    "aio", "backup", "detect_zeroes", "discard", "file", "format", "iothread", "media", "replicate",
-    "ro", "serial", "size",
-}  # fmt: skip
-"""Properties of a drive that its disk has in a lab too, or that no guest sees."""
+_KEPT = {"discard", "file", "media", "ro", "serial", "size"}
+"""Properties of a drive that its disk has in a lab too."""
+
+_OTHERS = {"backup", "format", "replicate"}
+"""Properties that are not the machine's: those of jobs for backups and replication, which are about
+a storage there, and of how the volume lay on it (PVE/QemuServer/Drive.pm)."""
+
+_WRITTEN = {"detect_zeroes": "1", "iothread": "1"}
+"""What an export gives every disk that can have it, or Proxmox by default; no guest sees it."""
 
 _READ = {"discard": "ignore", "media": "disk", "ro": "0"}
 """Properties of a drive that say what its disk is, with what they are by default."""
@@ -81,8 +86,11 @@ def read_disks(configuration: Configuration, folder: str, findings: Findings) ->
             findings.read_word(
                 entry, name, spell_boolean(value) if name == "ro" else value, default
             )
-        for name in values.keys() - _UNSEEN:
-            findings.lose(entry, name, f"{values[name]!r} is left out")
+        for name in values.keys() - _KEPT - _OTHERS:
+            if _WRITTEN.get(name) != spell_boolean(values[name]):
+                findings.lose(entry, name, f"{values[name]!r} is left out")
+    if scsihw.value == "virtio-scsi-pci" and counts["scsi"]:
+        findings.lose(scsihw, "", f"{scsihw.value!r} becomes {CONTROLLER} in an export")
     _check_order(configuration, findings)
     return disks
 

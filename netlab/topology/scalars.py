@@ -28,7 +28,9 @@ from netlab.topology.source import WrongError, quote
 HostAddress = IPv4Interface | IPv6Interface
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 _Parsed = TypeVar("_Parsed")
-_MAXIMUM_MEMORY = 1024 * 1024
+MAXIMUM_MEMORY = 1024 * 1024
+"""MiB that a node has at most."""
+
 _MAXIMUM_DISK = 64 * 1024 * 1024
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _DISK = re.compile(r"([0-9]{1,9})(?: *(MiB|GiB|TiB))?")
@@ -126,7 +128,7 @@ def _memory(value: object) -> int:
                 f"{quote(value)} is not an amount of memory", "write 128 (MiB) or 1 GiB"
             )
         number = int(found[1]) * _UNITS[cast("str | None", found[2])]
-    if number > _MAXIMUM_MEMORY:
+    if number > MAXIMUM_MEMORY:
         raise WrongError(f"{number} MiB of memory is more than 1 TiB")
     return number
 
@@ -325,7 +327,7 @@ Memory = Annotated[
     BeforeValidator(_memory),
     WithJsonSchema({
         "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": _MAXIMUM_MEMORY},
+            {"type": "integer", "minimum": 1, "maximum": MAXIMUM_MEMORY},
             {"type": "string", "pattern": r"^[0-9]+ *(MiB|GiB)?$|\$\{"},
         ]
     }),

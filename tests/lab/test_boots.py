@@ -78,6 +78,9 @@ async def test_micro_starts_from_either_firmware_with_variables_of_its_own(tmp_p
             assert [store.exists() for store in stores] == [False, True, True]
             assert [store.stat().st_mode & 0o777 for store in stores[1:]] == [0o600, 0o600]
             assert digest(stores[1]) != template
+            async with lab.open_cut(["bios", "one"]) as cut:
+                copies = [machine.variables for machine in cut.machines]
+                assert [copy and digest(Path(copy)) for copy in copies] == [None, digest(stores[1])]
             await check_tmpfs(lab, tmp_path / "nodes" / "bios")
             before = stores[1].stat().st_ino
             await lab["one"].shutdown()

@@ -43,6 +43,7 @@ async def test_the_disks_of_several_nodes_are_held_at_one_moment(
         await lab.wait_ready()
         before = {name: await list_leftovers(node) for name, node in lab.nodes.items()}
         await check_moment(lab, tmp_path)
+        await check_programs_go_on(lab)
         await check_two_at_once(lab)
         await check_a_paused_node(lab)
         await check_a_stuck_agent(lab, monkeypatch)
@@ -97,6 +98,25 @@ async def check_moment(lab: Lab, folder: Path) -> None:
         for one in cut.machines[:2]:
             assert await read_disk(one, folder / "disk.raw") == b"before\n"
     assert await shell(nodes[0], "cat /root/word") == "after\n"
+
+
+async def check_programs_go_on(lab: Lab) -> None:
+    """What runs in a guest while its file systems are frozen is waited for, and ends as it would.
+
+    An agent refuses to say how programs are while they are.
+    """
+    told: list[str] = []
+
+    async def run() -> None:
+        told.append(await shell(lab["disk1"], "sleep 1; echo ended"))
+
+    async with trio.open_nursery() as programs:
+        for _ in range(4):
+            programs.start_soon(run)
+        while not told:
+            async with lab.open_cut(["disk1"]) as cut:
+                assert cut.machines[0].frozen == 1
+    assert told == ["ended\n"] * 4
 
 
 async def check_two_at_once(lab: Lab) -> None:

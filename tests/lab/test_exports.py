@@ -21,7 +21,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from netlab.errors import WaitError
+from netlab.errors import AgentError, WaitError
 from netlab.image.bootdisk import write_configuration, write_disk
 from netlab.image.store import open_store
 from netlab.lab.folders import lab_folders
@@ -144,6 +144,7 @@ async def check_verb(folder: Path) -> None:
         with pytest.raises(WaitError, match=r"^the export had not ended within 0\.2 s: "):
             await lab.export(folder, timeout=0.2)
         assert not await trio.Path(folder).exists()
+        await check_a_guest_that_stands_still(lab, folder)
         await lab["memory"].block("eth2")
         export = await lab.export(folder, "memory", vmid=321, compress="none", notes="mine")
         await lab["memory"].unblock("eth2")
@@ -157,6 +158,17 @@ async def check_verb(folder: Path) -> None:
     assert "name: memory\n" in written
     cards = [line for line in written.splitlines() if line.startswith("net")]
     assert ["link_down=1" in card for card in cards] == [False, True]
+
+
+async def check_a_guest_that_stands_still(lab: LabDriver, folder: Path) -> None:
+    """What only a guest can hand out is not waited for without an end."""
+    await lab["memory"].pause()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("netlab.proxmox.holding.ANSWER_LIMIT", 1)
+        with pytest.raises(AgentError, match=r"memory: its agent has not answered for 1 s, .*root"):
+            await lab.export(folder, "disk", "memory")
+    await lab["memory"].resume()
+    assert not await trio.Path(folder).exists()
 
 
 def check_push(home: Home, folder: Path, digest: str) -> None:

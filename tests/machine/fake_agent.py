@@ -30,6 +30,7 @@ class FakeAgent:
     status: dict[str, object] = field(default_factory=lambda: {"exitcode": 0})
     seen: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     held: trio.Event | None = None
+    frozen: bool = False
 
     async def run(self) -> None:
         buffer = b""
@@ -62,6 +63,8 @@ class FakeAgent:
             await self.send({"return": arguments["id"]})
             return
         handler: Handler = getattr(self, request["execute"].replace("-", "_"))
+        if self.frozen and request["execute"] != "guest-fsfreeze-thaw":
+            handler = self.refuse
         try:
             answer: dict[str, object] = {"return": handler(arguments)}
         except OSError as error:
@@ -73,10 +76,15 @@ class FakeAgent:
     async def send(self, message: object) -> None:
         await self.stream.send_all(json.dumps(message).encode() + b"\n")
 
+    def refuse(self, _arguments: dict[str, Any]) -> object:
+        raise OSError("Command has been disabled: the agent is in frozen state")
+
     def guest_fsfreeze_freeze(self, _arguments: dict[str, Any]) -> object:
+        self.frozen = True
         return 1
 
     def guest_fsfreeze_thaw(self, _arguments: dict[str, Any]) -> object:
+        self.frozen = False
         return 1
 
     def guest_info(self, _arguments: dict[str, Any]) -> object:

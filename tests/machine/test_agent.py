@@ -15,7 +15,7 @@ from netlab.errors import (
     InputError,
     MachineError,
 )
-from netlab.machine.agent import CHUNK, STDIN_LIMIT, open_agent
+from netlab.machine.agent import CHUNK, STDIN_LIMIT, Agent, open_agent
 from tests.machine.fake_agent import FakeAgent, connected
 
 
@@ -307,6 +307,32 @@ async def test_an_agent_that_freezes_late_thaws_as_well(
         commands = fake.commands()
     freezing = [name for name in commands if "fsfreeze" in name]
     assert freezing == ["guest-fsfreeze-freeze", "guest-fsfreeze-thaw"]
+
+
+async def test_programs_and_files_go_on_when_what_was_frozen_is_thawed(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001  # Trio takes the clock that a test asks for
+) -> None:
+    results: list[object] = []
+
+    async def run(agent: Agent) -> None:
+        results.append((await agent.execute(["make"])).status)
+
+    async with connected(polls=40, files={"/a": b"there"}) as (agent, fake):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, agent)
+            await trio.testing.wait_all_tasks_blocked()
+            async with agent.open_file("/a", "r") as file:
+                await agent.freeze()
+                nursery.start_soon(run, agent)
+                await trio.sleep(5)
+                assert (results, fake.polls > 0) == ([], True)
+                await agent.thaw()
+                assert [chunk async for chunk in file] == [b"there"]
+        assert results == [0, 0]
+        # What is refused at any other time is told.
+        fake.frozen = True
+        with pytest.raises(AgentError):
+            await agent.execute(["make"])
 
 
 async def test_questions_come_fast_at_first_and_then_rarely(

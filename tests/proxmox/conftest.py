@@ -9,8 +9,11 @@ import pytest
 
 from netlab.proxmox.push import Pushed
 from netlab.proxmox.target import Source
+from tests.lab.conftest import home
 from tests.proxmox.pushes import flat_copies, image, push_one
 from tests.proxmox.serving import Serving, serve
+
+__all__ = ["home"]
 
 SIZE, VARIABLES = 1 << 20, 540_672
 """Bytes of what is pushed."""

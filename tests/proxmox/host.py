@@ -36,6 +36,7 @@ class Proxmox(FakePve):
         self.storages["local"]["content"] = "iso,vztmpl,backup,import"
         self.storages["local-lvm"]["avail"] = 1 << 40
         self.bridges = ["vmbr0"]
+        self.mtus: dict[str, str] = {}
         self.contents: dict[str, bytes] = {}
         # Zones and virtual networks as they are, and as they will be once they are applied.
         self.sdn = {"zones": {}, "vnets": {}}
@@ -135,6 +136,7 @@ class Proxmox(FakePve):
             ("GET", "/cluster/sdn/zones", self._list_zones),
             ("POST", "/cluster/sdn/zones", self._add_zone),
             ("DELETE", "/cluster/sdn/zones/{zone}", self._remove_zone),
+            ("GET", "/cluster/sdn/vnets", self._list_vnets),
             ("POST", "/cluster/sdn/vnets", self._add_vnet),
             ("DELETE", "/cluster/sdn/vnets/{vnet}", self._remove_vnet),
             ("PUT", "/cluster/sdn", self._apply),
@@ -144,10 +146,17 @@ class Proxmox(FakePve):
 
     async def _list_bridges(self, values, _user):
         assert values["type"] == "any_bridge"
-        return [{"iface": name, "type": "bridge"} for name in [*self.bridges, *self.sdn["vnets"]]]
+        networks = [{"iface": name, "type": "vnet"} for name in self.sdn["vnets"]]
+        said = {
+            name: {"mtu": self.mtus[name]} if name in self.mtus else {} for name in self.bridges
+        }
+        return [{"iface": name, "type": "bridge", **said[name]} for name in said] + networks
 
     async def _list_zones(self, _values, _user):
         return [{"zone": name, **zone} for name, zone in self.sdn["zones"].items()]
+
+    async def _list_vnets(self, _values, _user):
+        return [{"vnet": name, **vnet} for name, vnet in self.sdn["vnets"].items()]
 
     def _with_lock(self, values):
         """assert_lock in PVE/Network/SDN.pm: who has no lock changes nothing while another has."""

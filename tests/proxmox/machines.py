@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from netlab.proxmox.configuration import NAME, Configuration, parse, parse_properties
+from netlab.proxmox.export import EFI_SIZES
 from netlab.vma import open_archive
 from tests.image.guest import Guest, open_qemu
 
@@ -55,8 +56,25 @@ def start(
         card = f"virtio-net-pci,mac={mac},netdev=net{number},addr={0x12 + number:#x}"
         options += ["-device", card]
     if bios == "ovmf":
-        variables = folder / "variables.fd"
-        shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", variables)
         code = f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.fd"
+        variables = take_variables(configuration, folder)
         options += ["-drive", code, "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
     return open_qemu(options)
+
+
+def take_variables(configuration: Configuration, folder: Path) -> Path:
+    """Return the variables of a machine: its own, or new ones where it has none.
+
+    Source: print_ovmf_drive_commandlines in PVE/QemuServer/OVMF.pm, which reads as many bytes of
+    efidisk0 as its type has.
+    """
+    variables = folder / "variables.fd"
+    kept = [drive.device for drive in configuration.maps if drive.drive == "efidisk0"]
+    if not kept:
+        shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", variables)
+        return variables
+    assert "efitype=4m" in (configuration.get("efidisk0") or "")
+    data = (folder / f"disk-{kept[0]}.raw").read_bytes()[: EFI_SIZES["4m"]]
+    assert len(data) == (FIRMWARE / "OVMF_VARS_4M.fd").stat().st_size
+    variables.write_bytes(data)
+    return variables

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 import trio
 
-from netlab import open_lab, resolve
+from netlab import resolve
 from netlab.image.store import open_store
-from netlab.lab.lab import Lab
-from netlab.lab.node import Node
+from netlab.lab.access import LabAccess, NodeAccess
+from netlab.lab.folders import lab_folders
+from netlab.lab.remote import open_remote
 from netlab.plan.files import anchor
 from netlab.proxmox.exporting import Request, export_nodes, export_plan
-from netlab.proxmox.persistence import START_FILES
 from netlab.testing import LabDriver
 from netlab.topology.load import loads
 from netlab.vma.compression import Compression
 from tests.image.guest import Guest
+from tests.lab.conftest import Home
 from tests.proxmox.machines import restore, start
 
 pytestmark = pytest.mark.machines
@@ -32,6 +33,8 @@ name: moved
 nodes:
   system:
     image: debian
+    boot: disk
+    firmware: uefi
     id: 1
     files: {/root/given: "from the file\\n"}
     run: [echo started >/run/started]
@@ -46,16 +49,31 @@ links: [system -- memory]
 PLAN = resolve(loads(TEXT))
 QUICK = Compression("zstd", 1)
 
+HOST = "10.99.0.1 elsewhere"
+"""A line that somebody adds in a guest."""
+
+LIST = """
+find /etc -type f -exec sha256sum '{}' +
+ls -d /usr/lib/netlab /run/netlab* 2>&1 || true
+"""
+
 LOOK = "cat /root/given; cat /etc/hostname; ip -o -4 addr show eth1 | awk '{print $4}'"
 
 
-async def test_nodes_of_a_lab_are_machines_on_proxmox(tmp_path: Path) -> None:
+async def test_nodes_of_a_lab_are_machines_on_proxmox(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(variable, home.environment[variable])
+    (tmp_path / "moved.yaml").write_text(TEXT)
+    await trio.to_thread.run_sync(home.run, "up", str(tmp_path / "moved.yaml"))
     folder = tmp_path / "dump"
-    async with open_lab(PLAN) as lab:
-        await lab.wait_ready()
+    async with open_remote(lab_folders("moved")) as lab:
         for node in lab.nodes.values():
-            await shell(node, "echo written later >/root/later; sync")
+            await shell(node, f"echo written later >/root/later; echo '{HOST}' >>/etc/hosts; sync")
+        before = [await shell(node, LIST) for node in lab.nodes.values()]
         export = await LabDriver(lab).export(folder, compress="zstd:1", whole=True)
+        assert [await shell(node, LIST) for node in lab.nodes.values()] == before
         await check_lab_is_as_before(lab)
         assert [backup.vmid for backup in export.backups] == [1001, 1002]
         assert export.pause > 0
@@ -90,25 +108,23 @@ async def test_what_a_node_serves_to_others_goes_with_it(tmp_path: Path) -> None
         assert archive.getnames() == ["kernel", "initrd", "boot.ipxe"]
 
 
-async def shell(node: Node, script: str) -> str:
+async def shell(node: NodeAccess, script: str) -> str:
     result = await node.execute(("/bin/sh", "-c", script))
     assert result.status == 0, result
     return result.stdout.decode()
 
 
-async def check_lab_is_as_before(lab: Lab) -> None:
-    """Nothing that runs start-up commands twice is left, and nothing in QEMU."""
+async def check_lab_is_as_before(lab: LabAccess) -> None:
+    """Nothing is left in QEMU."""
     for node in lab.nodes.values():
-        for path in START_FILES:
-            await shell(node, f"[ ! -e {path} ]")
         blocks = json.dumps(await node.qmp("query-named-block-nodes", flat=True))
         assert "cut-" not in blocks
         assert await node.qmp("query-block-exports") == []
 
 
-async def check_a_resting_node(lab: Lab, folder: Path) -> None:
+async def check_a_resting_node(lab: LabAccess, folder: Path) -> None:
     """A node that is off is exported as it was left."""
-    await lab["system"].shutdown()
+    await lab.nodes["system"].shutdown()
     request = Request(folder=folder, compression=None)
     export = await export_nodes(lab, ["system"], request, store=open_store())
     assert export.pause == 0
@@ -158,3 +174,6 @@ def check_guest(guest: Guest, name: str, address: str, *, later: bool) -> None:
     assert guest.run("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
     found = guest.run("cat /root/later 2>/dev/null || true").strip()
     assert found == ("written later" if later else "")
+    hosts = guest.run("cat /etc/hosts")
+    assert name in hosts
+    assert (HOST in hosts) == later

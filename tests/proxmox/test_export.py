@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from netlab.errors import ConfigurationError, UsageError
 from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
-from netlab.proxmox.configuration import parse, write
+from netlab.proxmox.configuration import parse, parse_properties, write
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
 from netlab.proxmox.exporting import Request, check_export
 from netlab.proxmox.leftovers import left_out
@@ -94,7 +94,25 @@ def test_two_segments_are_never_one_network(lab: Lab) -> None:
     plan = lab.plan()
     networks = assign_networks(plan, bridge="vmbr0")
     assert len(set(networks.values())) == len(networks) == len(plan.segments)
-    assert all(networks[one.name].tag == one.vlan for one in plan.segments if one.vlan is not None)
+    vlans = {one.vlan: networks[one.name].tag for one in plan.segments if one.vlan is not None}
+    assert all(tag == vlan for vlan, tag in vlans.items() if vlan != 1)
+    assert 1 not in {network.tag for network in networks.values()}
+
+
+def test_vlan_1_gets_a_number_as_links_do_unless_it_is_mapped() -> None:
+    """On a bridge that knows VLANs, 1 is that of the host and of the network outside."""
+    interfaces = "{n: {vlan: 1}, l: {vlan: 2001, addresses: none}}"
+    text = f"name: x\nnodes: {{a: {{interfaces: {interfaces}}}, b: {{vlans: 1}}}}\n"
+    text += "links: [a -- b]\n"
+    plan = resolve(loads(text))
+    (link,) = [segment.name for segment in plan.segments if segment.vlan is None]
+    by_rule = {"vlan1": Network("vmbr0", 2002), "vlan2001": Network("vmbr0", 2001)}
+    assert assign_networks(plan, bridge="vmbr0") == {**by_rule, link: Network("vmbr0", 2003)}
+    made = [configure(plan, node, OPTIONS).get("net0") or "" for node in plan.nodes]
+    assert [value.rpartition(",")[2] for value in made] == ["tag=2002", "tag=2002"]
+    mapping = parse_mapping("vlan1=vmbr0/1")
+    networks = assign_networks(plan, bridge="vmbr0", mapping=mapping)
+    assert (networks["vlan1"].tag, networks[link].tag) == (1, 2002)
 
 
 def test_what_proxmox_cannot_carry_is_told_at_once() -> None:
@@ -161,6 +179,32 @@ def test_a_segment_of_hundreds_leaves_room_in_the_notes() -> None:
 def test_a_machine_without_a_disk_is_a_mistake() -> None:
     assert mistakes(pair(), replace(OPTIONS, disks=())) == [
         "a: disks: there is none (Proxmox boots from disks alone)"
+    ]
+
+
+def test_an_mtu_is_said_by_all_cards_of_a_zone_in_which_one_has_another() -> None:
+    """All virtual networks are in one zone, which has the greatest MTU of theirs."""
+    names = ("vlan7", "a:up--b:down", "a:cable--b:cable")
+    plan = pair()
+
+    def written(*bridges: str) -> list[str | None]:
+        networks = tuple(zip(names, map(Network, bridges), strict=True))
+        made = configure(plan, plan.node("a"), replace(OPTIONS, mapping=networks))
+        values = [dict(parse_properties(entry.value)) for entry, _ in made.numbered("net")]
+        return [one.get("mtu") for one in values]
+
+    assert written("lan7", "wire", "cable") == ["1500", "9000", "1500"]
+    assert written("lan7", "vmbr1", "cable") == [None, "9000", None]
+    assert written("vmbr1", "wire", "cable") == [None, "9000", "1500"]
+
+
+def test_an_mtu_with_which_no_machine_starts_is_a_mistake() -> None:
+    text = "name: a\nnodes: {a: {id: 1}, b: {id: 2}}\nlinks:\n"
+    text += "  - {endpoints: [a:low, b:low], mtu: 575, addresses: none}\n"
+    text += "  - {endpoints: [a:least, b:least], mtu: 576, addresses: none}\n"
+    assert mistakes(resolve(loads(text)), OPTIONS) == [
+        "a: low.mtu: an MTU of 575, and Proxmox starts no machine with less than 576 (write 576 or "
+        "more)"
     ]
 
 
@@ -233,7 +277,7 @@ nodes:
     cdroms: x.iso
     cloud_init: true
     tpm: true
-    firmware: uefi
+    firmware: {kind: uefi, code: own.fd, vars: own.vars}
     cpu: Haswell,aes=on,-pcid
     rng: false
     vmgenid: 78fa612e-42a1-5e99-b558-4d22482faab7
@@ -253,6 +297,7 @@ nodes:
     words = [line.partition(" ")[2].partition(":")[0] for line in left_out(plan.node("a"))]
     assert words == [
         "the share at /mnt/tools is left out",
+        "firmware.code is left out",
         "cdroms are left out",
         "the seed of cloud_init is left out",
         "what its TPM keeps is left out",

@@ -46,7 +46,7 @@ def test_what_a_machine_is_by_default_there_is_said() -> None:
     ],
 )
 def test_a_cpu_is_the_same_where_every_qemu_has_it(text: str, cpu: str | None, told: str) -> None:
-    text = f"{text}\nscsihw: virtio-scsi-pci\n{DISK}"
+    text = f"{text}\nscsihw: virtio-scsi-single\n{DISK}"
     assert node_of(text).devices.cpu == cpu
     assert told in " ".join(lost(text))
     assert bool(lost(text)) == bool(told)
@@ -55,7 +55,7 @@ def test_a_cpu_is_the_same_where_every_qemu_has_it(text: str, cpu: str | None, t
 def test_what_firmware_says_of_a_machine_is_kept_where_it_is_text() -> None:
     uuid = "uuid=607767c3-55d3-85de-a139-001c328e2cca"
     strings = "manufacturer=QWNtZSwgSW5jLg==,product=w6Q=,serial=QS0xNw=="
-    text = f"smbios1: {uuid},base64=1,{strings}\nscsihw: virtio-scsi-pci\n{DISK}"
+    text = f"smbios1: {uuid},base64=1,{strings}\nscsihw: virtio-scsi-single\n{DISK}"
     said = node_of(text).devices.smbios
     assert (said.manufacturer, said.serial, said.product) == ("Acme, Inc.", "A-17", None)
     assert lost(text) == ["1:1: smbios1.product: 'ä' is left out"]
@@ -73,7 +73,37 @@ def test_a_controller_that_no_lab_has_becomes_one_that_every_guest_knows(
 ) -> None:
     text = f"scsihw: {scsihw}\n{DISK}"
     assert [disk.bus for disk in node_of(text).disks] == [bus]
-    assert lost(text) == ([] if bus == "scsi" else ["2:1: scsi0: it is sata0 in a lab"])
+    told = {
+        "virtio-scsi-single": [],
+        "virtio-scsi-pci": [
+            "1:1: scsihw: 'virtio-scsi-pci' becomes virtio-scsi-single in an export"
+        ],
+    }
+    assert lost(text) == told.get(scsihw, ["2:1: scsi0: it is sata0 in a lab"])
+
+
+def test_a_controller_without_disks_is_nothing_that_is_lost() -> None:
+    assert lost(f"scsihw: virtio-scsi-pci\n{DISK.replace('scsi0', 'virtio0')}") == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "told"),
+    [
+        # What an export writes itself, in every spelling; matters of other jobs, and of a storage.
+        ("discard=on,iothread=1", None),
+        ("iothread=on,detect_zeroes=1", None),
+        ("backup=1,format=qcow2,replicate=0,size=4M", None),
+        ("iothread=0", "iothread: '0' is left out"),
+        ("detect_zeroes=0", "detect_zeroes: '0' is left out"),
+        ("aio=threads", "aio: 'threads' is left out"),
+        ("cache=none", "cache: 'none' is left out"),
+        ("ssd=1", "ssd: '1' is left out"),
+    ],
+)
+def test_what_of_a_disk_is_lost_is_told(properties: str, told: str | None) -> None:
+    text = DISK.replace("disk-0\n", f"disk-0,{properties}\n")
+    found = lost(f"scsihw: virtio-scsi-single\n{text}")
+    assert found == ([f"2:1: scsi0.{told}"] if told else [])
 
 
 def test_disks_for_which_there_is_no_room_on_a_bus_hang_on_another_or_are_told() -> None:
@@ -154,7 +184,7 @@ def test_secure_boot_is_kept_where_a_lab_has_it(
     ],
 )
 def test_what_of_a_firmwares_variables_is_lost_is_told(properties: str, told: list[str]) -> None:
-    assert lost("scsihw: virtio-scsi-pci\n" + EFI.format(properties)) == told
+    assert lost("scsihw: virtio-scsi-single\n" + EFI.format(properties)) == told
 
 
 def test_words_of_a_disk_and_its_controller_that_proxmox_has_not_are_told() -> None:
@@ -162,7 +192,7 @@ def test_words_of_a_disk_and_its_controller_that_proxmox_has_not_are_told() -> N
     found = "1:1: scsihw: 'virtio-scsi-new' is none of Proxmox's: it is taken as lsi (allowed is "
     assert [line.startswith(found) for line in lost(text)] == [True, False]
     text = DISK.replace("disk-0\n", "disk-0,discard=x,media=tape,ro=perhaps\n")
-    assert [line.partition(":1: ")[2] for line in lost(f"scsihw: virtio-scsi-pci\n{text}")] == [
+    assert [line.partition(":1: ")[2] for line in lost(f"scsihw: virtio-scsi-single\n{text}")] == [
         f"scsi0.discard: 'x' {NONE} ignore (allowed is ignore or on)",
         f"scsi0.media: 'tape' {NONE} disk (allowed is disk or cdrom)",
         f"scsi0.ro: 'perhaps' {NONE} 0 (allowed is 0 or 1)",

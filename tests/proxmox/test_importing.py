@@ -167,7 +167,7 @@ def test_a_machine_from_elsewhere_is_a_node_and_what_it_lacks_is_told_with_its_l
         if number not in lines and not line.startswith("#")
     }
     assert silent == {
-        "agent", "bios", "cores", "efidisk0", "memory", "name", "scsihw", "smbios1", "vmgenid",
+        "agent", "bios", "cores", "efidisk0", "memory", "name", "smbios1", "vmgenid",
     }  # fmt: skip
 
 
@@ -308,11 +308,33 @@ def test_a_name_that_is_there_twice_is_two_names() -> None:
 def test_network_cards_that_proxmox_does_not_know_are_told_and_are_no_interfaces() -> None:
     """There are net0 to net31; with a number of 5,000 digits even to count is impossible."""
     keys = ["net32", "net01", f"net{'9' * 5000}"]
-    text = "".join(f"{key}: virtio\n" for key in keys) + f"scsihw: virtio-scsi-pci\n{DISK}"
+    text = "".join(f"{key}: virtio\n" for key in keys) + f"scsihw: virtio-scsi-single\n{DISK}"
     assert node_of(text).interfaces == ()
     assert lost(text) == [
         f"{line}:1: {key}: 'virtio' is left out" for line, key in enumerate(keys, 1)
     ]
+
+
+def test_cards_are_numbered_without_gaps_and_those_that_were_not_are_told() -> None:
+    text = "net0: virtio\nnet3: virtio\nnet31: virtio\nscsihw: virtio-scsi-single\n" + DISK
+    told = [line for line in lost(text) if "router" not in line]
+    assert told == [
+        "2:1: net3: it becomes net1 in an export",
+        "3:1: net31: it becomes net2 in an export",
+    ]
+
+
+def test_more_sockets_or_memory_than_a_node_has_are_told_where_the_machine_says_so() -> None:
+    assert lost(f"cores: 2\nscsihw: virtio-scsi-single\nsockets: 200\n{DISK}") == [
+        "3:1: sockets: 200 sockets are one, with all CPUs in it",
+        "3:1: sockets: 400 CPUs, and a node has at most 255",
+    ]
+    with pytest.raises(ConfigurationError) as caught:
+        make(archive(f"cores: many\nmemory: 1048577\n{DISK}"))
+    assert str(caught.value).splitlines()[1:] == [
+        "1.conf:2:1: memory: 1048577 MiB, and a node has at most 1048576"
+    ]
+    assert node_of(f"memory: 1048576\n{DISK}").memory == 1 << 20
 
 
 @pytest.mark.parametrize(("true", "false"), [("1", "0"), ("on", "off"), ("YES", "No")])
@@ -330,6 +352,13 @@ def test_a_boolean_may_be_spelled_as_proxmox_reads_it(true: str, false: str) -> 
     [
         ("sockets: 2", "1:1: sockets: 2 sockets are one, with all CPUs in it"),
         ("sockets: 1", None),
+        ("cores: 300", "1:1: cores: 300 CPUs, and a node has at most 255"),
+        ("cores: 255", None),
+        ("rng0: source=/dev/urandom,max_bytes=1024,period=1000", None),
+        ("rng0: /dev/urandom,max_bytes=0", "1:1: rng0.max_bytes: '0' becomes 1024"),
+        ("rng0: /dev/urandom,period=10", "1:1: rng0.period: '10' becomes 1000"),
+        ("rng0: /dev/hwrng", "1:1: rng0.source: '/dev/hwrng' becomes /dev/urandom"),
+        ("rng0: /dev/urandom,later=x", "1:1: rng0.later: 'x' is left out"),
         ("vga: std,memory=32", "1:1: vga.memory: '32' is left out"),
         ("vga: serial0", None),
         ("vga: nonsense", "1:1: vga: 'nonsense' becomes std"),
@@ -354,4 +383,4 @@ def test_a_boolean_may_be_spelled_as_proxmox_reads_it(true: str, false: str) -> 
     ],
 )
 def test_what_of_a_setting_is_lost_is_told(text: str, told: str | None) -> None:
-    assert lost(f"{text}\nscsihw: virtio-scsi-pci\n{DISK}") == ([told] if told else [])
+    assert lost(f"{text}\nscsihw: virtio-scsi-single\n{DISK}") == ([told] if told else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -10,9 +11,12 @@ from urllib.parse import unquote
 import pytest
 
 from netlab.errors import ConfigurationError, ProxmoxError
+from netlab.plan.resolve import resolve
 from netlab.proxmox.calls import Call, plan_push, with_file
 from netlab.proxmox.configuration import NAME, Configuration, make_configuration
+from netlab.proxmox.networks import parse_mapping
 from netlab.proxmox.push import Progress, Pushed, find_vmid
+from netlab.proxmox.pushing import PushRequest, plan_calls
 from netlab.proxmox.target import Source, VirtualNetwork
 from netlab.proxmox.undo import (
     MACHINES,
@@ -23,6 +27,7 @@ from netlab.proxmox.undo import (
     stop_machine,
     stop_task,
 )
+from netlab.topology.load import loads
 from tests.proxmox.facts import complain
 from tests.proxmox.pushes import CONFIGURATION, OPTIONS, image, machine, push_one
 from tests.proxmox.serving import Serving
@@ -132,6 +137,85 @@ async def test_a_zone_of_an_earlier_push_is_used(
     zones = {"netlab": {"type": "simple", "mtu": "1500"}}
     serving.inside.sdn["zones"], serving.inside.pending["zones"] = dict(zones), dict(zones)
     assert (await make()).networks == ("lan7", "cable")
+
+
+@pytest.mark.parametrize("there", [(), ("lan7",), ("lan7", "cable")])
+@pytest.mark.parametrize("zone", [{"mtu": "1500"}, {"mtu": 8999}, {}])
+async def test_a_zone_that_cards_are_too_large_for_is_refused_before_anything_is_changed(
+    zone: dict[str, object],
+    there: tuple[str, ...],
+    serving: Serving,
+    sources: tuple[Source, ...],
+    tmp_path: Path,
+) -> None:
+    sdn = {
+        "zones": {"netlab": {"type": "simple", **zone}},
+        "vnets": {name: {"zone": "netlab"} for name in there},
+    }
+    serving.inside.sdn, serving.inside.pending = deepcopy(sdn), deepcopy(sdn)
+    large = with_mtu("lan7", 9000)
+    with pytest.raises(ProxmoxError) as caught:
+        await push_one(sources, serving, tmp_path, configuration=large)
+    assert str(caught.value) == (
+        f"pve1 cannot take the machine: the zone netlab has an MTU of {zone.get('mtu', 1500)}, and"
+        " a card on lan7 one of 9000: give it 9000 there, or --map the segments to networks that"
+        " have it"
+    )
+    assert all(method == "GET" for method, _ in serving.calls())
+
+
+async def test_a_bridge_that_cards_are_too_large_for_is_refused(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    serving.inside.mtus["vmbr0"] = "1500"
+    with pytest.raises(ProxmoxError, match="the bridge vmbr0 has an MTU of 1500, and a card on"):
+        await make()
+    serving.inside.mtus["vmbr0"] = "9000"
+    await make()
+
+
+async def test_a_card_keeps_its_mtu_in_a_zone_that_has_more(
+    serving: Serving, make: Callable[[], Awaitable[Pushed]]
+) -> None:
+    zones = {"netlab": {"type": "simple", "mtu": 9000}}
+    serving.inside.sdn["zones"], serving.inside.pending["zones"] = dict(zones), dict(zones)
+    await make()
+    (made,) = serving.inside.vms
+    assert made.config["net0"] == "virtio=02:4C:85:02:18:54,bridge=lan7,mtu=1500"
+    assert ",mtu=9000" in made.config["net1"]
+
+
+def test_nodes_that_are_pushed_one_by_one_meet_in_one_zone() -> None:
+    """It has the MTU of all virtual networks of the lab, not of those that come first."""
+    text = "name: x\nnodes: {a: {}, b: {}, c: {}}\nlinks:\n  - a:x -- b:x\n"
+    plan = resolve(loads(f"{text}  - {{endpoints: [b:y, c:y], mtu: 9000}}\n"))
+    mapping = parse_mapping("a:x--b:x=one,b:y--c:y=two")
+    request = PushRequest(node="pve1", vmid=100, mapping=mapping)
+    for name, cards in (("a", [1500]), ("b", [1500, 9000]), ("c", [9000])):
+        calls = plan_calls(plan, [name], request)
+        (zone,) = [call for call in calls if call.path == "/cluster/sdn/zones" and call.locked]
+        (create,) = [call for call in calls if call.path.endswith("/qemu")]
+        values = dict(create.parameters)
+        written = [values[f"net{index}"].rpartition("=")[2] for index in range(len(cards))]
+        assert (dict(zone.parameters)["mtu"], written) == ("9000", list(map(str, cards)))
+
+
+def test_a_node_with_secure_boot_is_pushed_with_its_keys() -> None:
+    firmware = "boot: disk, firmware: {secure_boot: true}"
+    plan = resolve(loads(f"name: x\nnodes: {{a: {{image: debian, {firmware}}}}}\n"))
+    calls = plan_calls(plan, ["a"], PushRequest(node="pve1"))
+    (create,) = [call for call in calls if call.path.endswith("/qemu")]
+    assert "efitype=4m,pre-enrolled-keys=1" in dict(create.parameters)["efidisk0"]
+
+
+def with_mtu(bridge: str, mtu: int) -> Configuration:
+    return make_configuration([
+        (
+            entry.key,
+            f"{entry.value},mtu={mtu}" if f"bridge={bridge}" in entry.value else entry.value,
+        )
+        for entry in CONFIGURATION.entries
+    ])
 
 
 async def test_a_host_that_does_not_answer_is_not_told_as_a_number_that_is_taken(

@@ -50,6 +50,11 @@ nodes:
     memory: 1 GiB
     firmware: {vars: vars.fd}
     disk: {file: system.raw, format: raw, bus: sata}
+  secure:
+    id: 3
+    firmware: {secure_boot: true, vars: vars.fd}
+    disk: {file: system.raw, format: raw, bus: scsi}
+    interfaces: {native: {vlan: 1}}
 links:
   - {endpoints: [bios, uefi], mtu: 9000}
   - {endpoints: ["bios:cable", "uefi:cable"], addresses: none}
@@ -66,8 +71,8 @@ def make_plan(folder: Path) -> Plan:
 async def test_disks_and_variables_are_exported_as_the_topology_says(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     request = Request(folder=tmp_path / "dump", compression=None)
-    export = await export_plan(plan, ["bios", "uefi"], request, store=open_store())
-    bios, uefi = [
+    export = await export_plan(plan, ["bios", "uefi", "secure"], request, store=open_store())
+    bios, uefi, secure = [
         await restore(backup.archive, tmp_path / backup.node) for backup in export.backups
     ]
     assert {key: settings_of(bios, key) for key in ("scsi0", "scsi1", "virtio0", "sata0")} == {
@@ -79,6 +84,8 @@ async def test_disks_and_variables_are_exported_as_the_topology_says(tmp_path: P
     assert bios.get("boot") == "order=scsi0;virtio0;sata0;scsi1"
     assert (bios.get("machine"), bios.get("agent")) == ("pc", "enabled=0")
     assert settings_of(uefi, "efidisk0") == "efitype=4m,pre-enrolled-keys=0,size=528K"
+    # Microsoft's keys are in them, as its guest starts with Secure Boot.
+    assert settings_of(secure, "efidisk0") == "efitype=4m,pre-enrolled-keys=1,size=528K"
     assert (uefi.get("machine"), uefi.get("bios")) == ("q35", "ovmf")
     system, data = (tmp_path / "system.raw").read_bytes(), (tmp_path / "data.raw").read_bytes()
     assert content(tmp_path / "bios") == {
