@@ -339,24 +339,20 @@ def open_ending(folders: LabFolders) -> Generator[Callable[[float | None], bool]
     process ended in that time.
     """
     lock = open_lock(folders)
+    if lock is None:
+        yield lambda _timeout: True
+        return
+    # A blocked lock request has no deadline of its own: a thread makes it, and may be left behind.
+    # An alarm would be the main thread's, and tests take labs down from others. One thread however
+    # often it is asked: a second would hold the lock for a moment after the first has had it.
+    waiter = threading.Thread(target=_request_lock, args=(lock,), daemon=True)
+    waiter.start()
 
     def wait_ended(timeout: float | None = None) -> bool:
-        return lock is None or _wait_released(lock, timeout)
+        waiter.join(timeout)
+        return not waiter.is_alive()
 
-    try:
-        yield wait_ended
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _wait_released(lock: int, timeout: float | None) -> bool:
-    # A blocked lock request has no deadline of its own: a thread makes it, and may be left behind.
-    # An alarm would be the main thread's, and tests take labs down from others.
-    waiter = threading.Thread(target=_request_lock, args=(os.dup(lock),), daemon=True)
-    waiter.start()
-    waiter.join(timeout)
-    return not waiter.is_alive()
+    yield wait_ended
 
 
 def _request_lock(lock: int) -> None:

@@ -41,8 +41,8 @@ async def hold(
     """Hold the disks of running nodes, with what makes them so without netlab on them.
 
     Args:
-        lab: The lab.
-        names: The nodes.
+        lab: Has the nodes.
+        names: Which.
         work: Holds the disks for as long as it goes on.
 
     Returns:
@@ -56,19 +56,17 @@ async def hold(
     if not names:
         return {}, 0
     nodes = [lab.nodes[name] for name in names]
-    lasting = {
-        node.plan.name: lasting_files(node.plan) for node in nodes if _has_to_last(node.plan)
-    }
+    lasting = {node.plan.name: _lasting(node.plan) for node in nodes}
     async with open_tasks() as tasks:
         for node in nodes:
-            if lasting.get(node.plan.name) or lives_in_memory(node.plan):
+            if lasting[node.plan.name] or lives_in_memory(node.plan):
                 tasks.start_soon(_wait_answer, node)
     # Around the cut, and ended before it: a task for each.
     placing = await work.stack.enter_async_context(open_background())
     placed = [
         await placing.start(_place, node, files)
         for node in nodes
-        if (files := lasting.get(node.plan.name))
+        if (files := lasting[node.plan.name])
     ]
     cut = await work.stack.enter_async_context(lab.open_cut(names))
     for one in placed:
@@ -96,8 +94,9 @@ async def _place(
     placed.gone.set()
 
 
-def _has_to_last(node: NodePlan) -> bool:
-    return node.configure and any(disk.source == "image" for disk in node.disks)
+def _lasting(node: NodePlan) -> Sequence[FilePlan]:
+    is_ours = node.configure and any(disk.source == "image" for disk in node.disks)
+    return lasting_files(node) if is_ours else ()
 
 
 async def _wait_answer(node: NodeAccess) -> None:

@@ -33,7 +33,6 @@ name: moved
 nodes:
   system:
     image: debian
-    boot: disk
     firmware: uefi
     id: 1
     files: {/root/given: "from the file\\n"}
