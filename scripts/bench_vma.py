@@ -5,7 +5,8 @@ Everything is in the page cache before the clock starts; what is compared is don
 same file system, and of several rounds the fastest of each counts. An archive is brought to the
 disk before it gets its name, and a copy is not: `cp, sync` is the copy that is, and `create, not
 synced` the archive that is not. `fio, direct` writes as many bytes as the archive has past the
-page cache to the disk, with 1, 4 or 16 writes at once; the quickest is what the disk itself takes.
+page cache to the disk, with 1, 4, 16 or 64 writes at once; the quickest is what the disk itself
+takes.
 `qemu-img, direct` is what copies the same image, drops its zeros, and ends when it is on the disk.
 `zstd` has the options -3 -T2. Each step of ours is a process of its own, whose clock begins when
 Python is up and whose peak memory is shown.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -28,6 +27,7 @@ from netlab.vma import (
     verify_archive,
 )
 from netlab.vma.blocking import explain
+from netlab.vma.format.header import check_counts
 from netlab.vma.format.layout import MAX_BLOB
 from netlab.vma.progress import Progress, ignore
 from netlab.vma.sink import open_sink
@@ -56,6 +56,8 @@ def create_from(
     Raises:
         NetlabError: As :func:`netlab.vma.writer.create_archive` has it.
     """
+    # First: so many could not even be opened.
+    check_counts(len(configs), len(disks))
     contents = _read_configs(configs)
 
     async def create() -> None:
@@ -136,13 +138,15 @@ def find_problems(source: str) -> tuple[Problem, ...]:
     return run_interruptibly(verify)
 
 
-def read_map(source: str, name: str | None) -> tuple[Header, Mapping[str, Sequence[Range]]]:
-    """Return an archive's header, and which parts of its disks are stored."""
+def read_map(
+    source: str, name: str | None
+) -> tuple[Mapping[str, int], Mapping[str, Sequence[Range]]]:
+    """Return the sizes of an archive's disks, and which parts of them are stored."""
 
-    async def read(archive: Archive) -> tuple[Header, Mapping[str, Sequence[Range]]]:
+    async def read(archive: Archive) -> tuple[Mapping[str, int], Mapping[str, Sequence[Range]]]:
         wanted = archive.device(name) if name is not None else None
         found = await archive.map()
-        return archive.header, {wanted.name: found[wanted.name]} if wanted else found
+        return archive.sizes, {wanted.name: found[wanted.name]} if wanted else found
 
     return _with_archive(source, read)
 
@@ -164,8 +168,9 @@ def _read_configs(paths: Sequence[Path]) -> dict[str, bytes]:
         with explain(str(path)), path.open("rb") as file:
             configs[path.name] = file.read(MAX_BLOB + 1)
             if len(configs[path.name]) > MAX_BLOB:
-                size = os.fstat(file.fileno()).st_size
-                raise UsageError(f"{path} has {size} bytes; a configuration has {MAX_BLOB} at most")
+                raise UsageError(
+                    f"{path} has more than {MAX_BLOB} bytes, the most that a configuration has"
+                )
     return configs
 
 

@@ -239,8 +239,7 @@ def show_map(
     """Show which parts of each disk are data and which are zeros."""
     from netlab.cli.archiving import read_map
 
-    header, ranges = read_map(archive, drive)
-    sizes = {device.name: device.size for device in header.devices}
+    sizes, ranges = read_map(archive, drive)
     parts = [(name, *part) for name, found in ranges.items() for part in _parts(found, sizes[name])]
     columns = ("disk", "start", "length", "data")
     if output is Format.json:

@@ -10,7 +10,9 @@ The road of an archive, in the order of the modules::
     sink.py         where an archive is written: a file that appears when it is whole, a pipe
     compression.py  what stands between: by suffix
     writer.py       create_archive
-    stream.py       an archive's bytes from a file, a pipe or a program, decompressed
+    raw.py          a descriptor's bytes
+    unpacking.py    decompressed by suffix; frames.py has where those of zstd end
+    stream.py       an archive's bytes from a file, a pipe or a program, and a search in them
     reader.py       open_archive: what is in it
     batches.py      extents in order, as many at once as a buffer takes
     extraction.py   onto sparse files in a folder that appears when it is whole

@@ -6,8 +6,6 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-import trio
-
 from netlab.vma.format.extents import MAGIC, Extent, parse_extent
 from netlab.vma.format.layout import EXTENT_HEADER, MAX_EXTENT
 from netlab.vma.format.problems import Problem, Report, refuse
@@ -21,9 +19,6 @@ _MAX_EXTENTS = 2048
 
 _MAX_PASSED = 64 << 20
 """Bytes that are passed over in one batch: what is compressed has to be unpacked for that."""
-
-_SEARCHED = 4096
-"""Places that are searched for an extent until a cancellation is heard: 2 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +112,12 @@ class ExtentReader:
 
         Extents are multiples of 512 bytes long.
         """
-        places = 0
-        while True:
-            if places % _SEARCHED == 0:
-                trio.from_thread.check_cancelled()
-            places += 1
-            self.offset += EXTENT_HEADER
+        while self._stream.find(MAGIC, EXTENT_HEADER):
+            self.offset = self._stream.position
             data = self._stream.read(EXTENT_HEADER)
-            if len(data) < EXTENT_HEADER:
-                return b""
-            if data.startswith(MAGIC) and data[8:24] == self._uuid:
+            if len(data) == EXTENT_HEADER and data[8:24] == self._uuid:
                 return data
+        return b""
 
     def _follow(self, extent: Extent, found: int) -> None:
         """Go on behind an extent of whose data so many bytes were found."""

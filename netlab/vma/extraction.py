@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -22,6 +21,7 @@ from netlab.vma.format.header import Config, Device, Header
 from netlab.vma.format.layout import CLUSTER
 from netlab.vma.format.placement import Placement, place
 from netlab.vma.progress import Progress, ThreadProgress
+from netlab.vma.sink import choose_temporary
 from netlab.vma.stream import Stream
 
 _BUFFERS = 4
@@ -36,13 +36,18 @@ class _Target:
 
     Attributes:
         path: For messages.
-        size: Bytes; None of saved memory, which is as long as it is.
+        size: Bytes; None of saved memory, of which nobody knows before it ends.
         descriptor: Of the file.
     """
 
     path: str
     size: int | None
     descriptor: int
+
+    def resize(self, size: int) -> None:
+        """Make the file as large as it should be; what was not written is a hole."""
+        with explain(self.path):
+            os.ftruncate(self.descriptor, size)
 
     def write(self, placement: Placement) -> None:
         parts, offset = placement.parts, placement.offset
@@ -103,6 +108,10 @@ class _Extraction:
             nursery.start_soon(self._stream.run, self._read_batches, self._free.wake)
             await run_woken(self._write_batches, self._filled.wake)
         self._coverage.finish()
+        for device in self._coverage.devices.values():
+            if device.is_saved_state and device.number in self._targets:
+                # Zeros at its end are of it, too.
+                self._targets[device.number].resize(self._coverage.size_of(device))
         self._progress.finish()
 
     def _read_batches(self) -> None:
@@ -143,7 +152,7 @@ async def _open_folder(folder: Path) -> AsyncGenerator[int]:
         # First: "." and "/", which are there, have no name that another could be made of.
         if _is_there(folder):
             raise UsageError(f"{folder}: it is there already", hint="name a folder that is not")
-        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        temporary = choose_temporary(folder)
         temporary.mkdir()
     try:
         with explain(str(folder)):
@@ -178,10 +187,10 @@ def _open_target(stack: ExitStack, folder: Path, descriptor: int, device: Device
     with explain(path):
         file = os.open(device.file_name, _CREATE, 0o666, dir_fd=descriptor)
         stack.callback(os.close, file)
-        size = None if device.is_saved_state else device.size
-        if size is not None:
-            os.ftruncate(file, size)
-    return _Target(path, size, file)
+    target = _Target(path, None if device.is_saved_state else device.size, file)
+    if target.size is not None:
+        target.resize(target.size)
+    return target
 
 
 def _advance(parts: list[memoryview], written: int) -> list[memoryview]:

@@ -88,7 +88,7 @@ class MapOfData:
     """The blocks of one disk that are stored, as ranges."""
 
     def __init__(self, device: Device) -> None:
-        self._size = device.size
+        self._size = device.most_clusters * CLUSTER if device.is_saved_state else device.size
         self._starts, self._ends = array("Q"), array("Q")
 
     def add(self, piece: Piece) -> None:
@@ -122,8 +122,10 @@ class MapOfData:
             yield Range(start, end - start)
 
 
-async def scan(stream: Stream, header: Header, takers: Mapping[int, DiskIndex | MapOfData]) -> None:
-    """Read an archive's extents to the end.
+async def scan(
+    stream: Stream, header: Header, takers: Mapping[int, DiskIndex | MapOfData]
+) -> dict[int, int]:
+    """Read an archive's extents to the end; return by device number how many bytes there are.
 
     Args:
         stream: Behind the header.
@@ -153,3 +155,4 @@ async def scan(stream: Stream, header: Header, takers: Mapping[int, DiskIndex | 
     while await stream.run(advance):
         pass
     coverage.finish()
+    return {device.number: coverage.size_of(device) for device in header.devices}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,12 +29,15 @@ class Archive:
         name: What it is called in messages.
         header: UUID, time, configurations and devices.
         configs: The configurations by name.
+        sizes: Bytes of each disk by name. Of saved memory they are those that the header expects,
+            until :meth:`map` or :meth:`open_disk` has read how many there are.
     """
 
     def __init__(self, stream: Stream, header: Header) -> None:
         self.name = stream.name
         self.header = header
         self.configs = {config.name: config.data for config in header.configs}
+        self.sizes = {device.name: device.size for device in header.devices}
         self._stream = stream
         self._length = stream.position
 
@@ -90,8 +94,7 @@ class Archive:
         """
         takers = {device.number: MapOfData(device) for device in self.header.devices}
         await self._rewind()
-        with naming(self.name):
-            await scan(self._stream, self.header, takers)
+        await self._scan(takers)
         return {
             device.name: tuple(takers[device.number].ranges()) for device in self.header.devices
         }
@@ -115,10 +118,15 @@ class Archive:
             )
         index = DiskIndex()
         await self._rewind()
-        with naming(self.name):
-            await scan(self._stream, self.header, {device.number: index})
+        await self._scan({device.number: index})
         index.sort()
-        return ArchivedDisk(self._stream, self.header.uuid, device, index)
+        found = replace(device, size=self.sizes[name])
+        return ArchivedDisk(self._stream, self.header.uuid, found, index)
+
+    async def _scan(self, takers: Mapping[int, DiskIndex | MapOfData]) -> None:
+        with naming(self.name):
+            found = await scan(self._stream, self.header, takers)
+        self.sizes = {device.name: found[device.number] for device in self.header.devices}
 
     async def _rewind(self) -> None:
         """Go to the first extent."""

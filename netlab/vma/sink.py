@@ -10,9 +10,10 @@ import errno
 import os
 import secrets
 import select
+import socket
 import stat
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -35,10 +36,16 @@ _WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin bringing them to the disk: it does so while we
 read on, and the sync at the end finds little left."""
 
+_STEM = 200
+"""Bytes of a file's name that its temporary name has, too; NAME_MAX is 255."""
+
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 """What file systems say that have no hard links, such as vfat and some of FUSE (link(2))."""
 
 Part = bytes | memoryview
+
+_Write = Callable[[int, Sequence[Part]], int]
+"""Writes parts to a descriptor; returns how many bytes, or raises BlockingIOError."""
 
 Writes = Iterable[Sequence[Part]]
 """What is written at once, one after the other; it is iterated over in the thread that writes."""
@@ -67,11 +74,14 @@ class _Descriptor:
         size: Bytes that have been written.
     """
 
-    def __init__(self, name: str, descriptor: int, blocking: Blocking) -> None:
+    def __init__(
+        self, name: str, descriptor: int, blocking: Blocking, write: _Write = os.writev
+    ) -> None:
         self.size = 0
         self._name = name
         self._descriptor = descriptor
         self._blocking = blocking
+        self._write = write
 
     async def write(self, writes: Writes, *wakes: Callable[[], None]) -> None:
         await self._blocking.run(partial(self._push_all, writes), *wakes)
@@ -89,7 +99,7 @@ class _Descriptor:
         with explain(self._name):
             while rest:
                 try:
-                    written = os.writev(self._descriptor, rest[:_PARTS])
+                    written = self._write(self._descriptor, rest[:_PARTS])
                 except BlockingIOError:
                     self._blocking.wait(self._descriptor, select.POLLOUT)
                 else:
@@ -158,9 +168,9 @@ async def open_sink(target: str, compression: Compression | None) -> AsyncGenera
     """
     async with open_blocking() as blocking:
         if not _is_file(target):
-            async with _open_pipe(target) as descriptor:
+            async with _open_pipe(target) as (descriptor, write):
                 name = "standard output" if target == STANDARD else target
-                plain = _Descriptor(name, descriptor, blocking)
+                plain = _Descriptor(name, descriptor, blocking, write)
                 async with _open_steps(plain, blocking, compression) as sink:
                     yield sink
             return
@@ -185,7 +195,7 @@ def _is_file(target: str) -> bool:
     """Return whether a new file is to be made.
 
     Raises:
-        UsageError: There is one already, or the target has no name.
+        UsageError: There is one already, or the target is no file's name.
     """
     if target == STANDARD:
         return False
@@ -193,6 +203,8 @@ def _is_file(target: str) -> bool:
         raise UsageError("an archive needs a name", hint="- is standard output")
     with explain(target):
         if not os.path.lexists(target):
+            if target.rpartition("/")[2] in {"", ".", ".."}:
+                raise UsageError(f"{target}: an archive is a file, and this is a folder's name")
             return True
         # A link that leads nowhere is something, too.
         found = Path(target)
@@ -204,22 +216,38 @@ def _is_file(target: str) -> bool:
 @asynccontextmanager
 async def _open_file(target: str) -> AsyncGenerator[int]:
     final = Path(target)
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
-    with explain(target):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o666)
-    try:
+    temporary = choose_temporary(final)
+    with ExitStack() as stack:
+        with explain(target):
+            # First: where a folder cannot be opened, a name in it cannot be brought to the disk.
+            folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o666)
+            # Last: while it is open, no other file can have its number.
+            stack.callback(os.close, descriptor)
         try:
             yield descriptor
-        finally:
             with explain(target):
-                os.close(descriptor)
-        with explain(target):
-            _give_name(temporary, final)
-            _sync_folder(final.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+                _give_name(temporary, final)
+                os.fsync(folder)
+        except BaseException:
+            for path in (temporary, final):
+                _remove(path, descriptor)
+            raise
+
+
+def choose_temporary(final: Path) -> Path:
+    """Return a name for what is to be called otherwise when it is whole; any name has room."""
+    start = os.fsencode(final.name)[:_STEM].decode(errors="ignore")
+    return final.with_name(f".{start}.{secrets.token_hex(4)}")
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    """Remove a name of a file that is open; one that has become another's stays."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+            path.unlink()
 
 
 def _give_name(temporary: Path, final: Path) -> None:
@@ -244,30 +272,68 @@ def _taken(target: str) -> UsageError:
 
 
 @asynccontextmanager
-async def _open_pipe(target: str) -> AsyncGenerator[int]:
-    """Open a pipe of our own description, so that others who have it are not made non-blocking."""
+async def _open_pipe(target: str) -> AsyncGenerator[tuple[int, _Write]]:
+    """Open what is there already; yield it, and what writes to it without waiting."""
     name = "standard output" if target == STANDARD else target
-    path = "/proc/self/fd/1" if target == STANDARD else target
     with explain(name):
-        mode = os.stat(path).st_mode  # noqa: PTH116 # the target is a name, not a Path
-        if stat.S_ISSOCK(mode) or (target == STANDARD and not stat.S_ISFIFO(mode)):
-            # A socket cannot be opened again, and a file's place is the description's.
-            descriptor = os.dup(1)
+        if target == STANDARD:
+            descriptor, write = _open_standard()
         else:
             # A FIFO of which nobody reads yet is waited for, as a shell's redirection does.
-            flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_NONBLOCK if target == STANDARD else 0)
-            descriptor = await trio.to_thread.run_sync(os.open, path, flags, abandon_on_cancel=True)
+            flags = os.O_WRONLY | os.O_CLOEXEC
+            descriptor = await trio.to_thread.run_sync(
+                os.open, target, flags, abandon_on_cancel=True
+            )
             os.set_blocking(descriptor, False)
+            write = os.writev
     try:
         if os.isatty(descriptor):
             raise UsageError(
                 f"{name}: an archive is not for a terminal", hint="redirect it: > FILE"
             )
-        if stat.S_ISFIFO(mode):
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             widen(descriptor)
-        yield descriptor
+        yield descriptor, write
     finally:
         os.close(descriptor)
+
+
+def _open_standard() -> tuple[int, _Write]:
+    """Return standard output, and what writes there without waiting.
+
+    Others may have it, too: what they have open is not made non-blocking.
+    """
+    mode = os.fstat(1).st_mode
+    if stat.S_ISSOCK(mode):
+        return os.dup(1), _send
+    if not stat.S_ISFIFO(mode):
+        # Such as a file: its place is what is open, and it is never waited for.
+        return os.dup(1), os.writev
+    try:
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open("/proc/self/fd/1", flags), os.writev
+    except OSError:
+        # Another user's pipe, or no /proc: what is open may be used all the same.
+        return os.dup(1), _write_little
+
+
+def _send(descriptor: int, parts: Sequence[Part], /) -> int:
+    """Write to a socket without waiting, whatever its flags are (send(2))."""
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        return connection.sendmsg(parts, (), socket.MSG_DONTWAIT)
+
+
+def _write_little(descriptor: int, parts: Sequence[Part], /) -> int:
+    """Write to a pipe without waiting, whatever its flags are.
+
+    When it is ready there is room for so much that this does not wait, as long as nobody else
+    writes there (pipe(7), PIPE_BUF).
+    """
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    if not poller.poll(0):
+        raise BlockingIOError
+    return os.write(descriptor, parts[0][: select.PIPE_BUF])
 
 
 def _advance(parts: list[Part], written: int) -> list[Part]:
@@ -282,11 +348,3 @@ def _advance(parts: list[Part], written: int) -> list[Part]:
 def _sync(target: str, descriptor: int) -> None:
     with explain(target):
         os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,85 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
-import select
 import stat
-import tempfile
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
-from netlab.errors import ArchiveError, UsageError, describe_status
-from netlab.process import open_process
+from netlab.errors import ArchiveError, UsageError
 from netlab.vma.blocking import Blocking, explain, open_blocking, run_woken, widen
+from netlab.vma.raw import Raw
 from netlab.vma.sink import STANDARD
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from netlab.vma.unpacking import Readable, choose_unpacker, open_lzop
 
 _Result = TypeVar("_Result")
 
 _CHUNK = 1 << 20
-_MAX_WINDOW = 1 << 27
-"""Bytes that zstd may look back, as ``zstd -d`` has it: more is refused, not allocated."""
-
-_SKIPPED = b"\x50\x2a\x4d\x18" + (64).to_bytes(4, "little") + bytes([0xFF]) * 64
-"""A frame that is passed over; what is in it is no block, should it be taken for one."""
-
-
-class Readable(Protocol):
-    """Bytes in order."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Read into a buffer; return how many bytes, 0 at the end."""
-        ...
-
-
-class Raw(io.RawIOBase):
-    """A descriptor's bytes; read in a thread.
-
-    Attributes:
-        position: Bytes that have been read.
-        seekable_size: Bytes of the file, or None when it can be read once and in order only.
-    """
-
-    def __init__(self, name: str, descriptor: int, blocking: Blocking) -> None:
-        super().__init__()
-        self.position = 0
-        self._name = name
-        self._descriptor = descriptor
-        self._blocking = blocking
-        mode = os.fstat(descriptor).st_mode
-        seekable = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
-        self.seekable_size = os.lseek(descriptor, 0, os.SEEK_END) if seekable else None
-
-    def readable(self) -> bool:
-        """Return that it is."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: what reads us may close us, and the descriptor is not ours."""
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read what there is, and wait for it on a pipe."""
-        if self.seekable_size is not None:
-            count = self.read_at(self.position, buffer)
-        else:
-            with explain(self._name):
-                self._blocking.wait(self._descriptor, select.POLLIN)
-                count = os.readv(self._descriptor, [buffer])
-        self.position += count
-        return count
-
-    def read_at(self, offset: int, buffer: WriteableBuffer) -> int:
-        """Read from a place of a file."""
-        with explain(self._name):
-            return os.preadv(self._descriptor, [buffer], offset)
 
 
 class Run(Protocol):
@@ -108,13 +47,16 @@ class Stream:
         self, name: str, raw: Raw, blocking: Blocking, unpack: Callable[[Raw], Readable] | None
     ) -> None:
         self.name = name
-        self.position = 0
+        self.position: int = 0
         # A file is never waited for: no bell has to be rung.
         self.run: Run = blocking.run if raw.seekable_size is None else run_woken
         self.random_size = None if unpack else raw.seekable_size
         self._raw = raw
         self._unpack = unpack
         self._readable: Readable = unpack(raw) if unpack else raw
+        # What a search has read, and how much of it is behind us.
+        self._window = bytearray()
+        self._passed: int = 0
 
     def rewind(self) -> None:
         """Go back to the beginning.
@@ -128,6 +70,7 @@ class Stream:
             raise UsageError(
                 f"{self.name} can be read only once", hint="write it to a file to read it again"
             )
+        self._window, self._passed = bytearray(), 0
         self._raw.position = self.position = 0
         self._readable = self._unpack(self._raw) if self._unpack else self._raw
 
@@ -138,6 +81,19 @@ class Stream:
             ArchiveError: The compressed data are damaged.
             StorageError: It cannot be read.
         """
+        filled = self._pass(len(buffer))
+        buffer[:filled] = self._window[self._passed - filled : self._passed]
+        filled += self._fill(buffer[filled:])
+        self.position += filled
+        return filled
+
+    def _pass(self, size: int) -> int:
+        """Go on by so many bytes of what a search has read; return how many there were."""
+        count = min(size, len(self._window) - self._passed)
+        self._passed += count
+        return count
+
+    def _fill(self, buffer: memoryview) -> int:
         filled = 0
         with self._explain():
             while filled < len(buffer):
@@ -145,8 +101,47 @@ class Stream:
                 if not count:
                     break
                 filled += count
-        self.position += filled
         return filled
+
+    def find(self, pattern: bytes, step: int) -> bool:
+        """Go on by whole steps to where a pattern is; return whether it is there before the end.
+
+        It can be cancelled, and what is no data of a sparse file is not read.
+
+        Args:
+            pattern: Bytes; a step is not shorter.
+            step: How many bytes there are between places where it may be.
+
+        Raises:
+            ArchiveError: The compressed data are damaged.
+            StorageError: It cannot be read.
+        """
+        while True:
+            trio.from_thread.check_cancelled()
+            found = _find_step(self._window, self._passed, pattern, step)
+            self.position += found - self._passed
+            self._passed = found
+            if self._window.startswith(pattern, found):
+                return True
+            if not self._read_on(step):
+                return False
+
+    def _read_on(self, step: int) -> bool:
+        """Let the window begin here, with more than is in it; return whether there is a step."""
+        rest = self._window[self._passed :]
+        if self.random_size is not None:
+            start = self._raw.position - len(rest)
+            hole = (self._raw.find_data(start) - start) // step * step
+            self._raw.position, rest = start + hole, rest[:0]
+            self.position += hole
+        window = rest + bytes(_CHUNK)
+        count = self._fill(memoryview(window)[len(rest) :])
+        del window[len(rest) + count :]
+        self._window, self._passed = window, 0
+        if len(self._window) >= step:
+            return True
+        self.position += self._pass(step)
+        return False
 
     def read(self, size: int) -> bytes:
         """Return so many bytes, fewer only at the end; raises as :meth:`read_into` does."""
@@ -172,12 +167,13 @@ class Stream:
             ArchiveError: The compressed data are damaged.
             StorageError: It cannot be read.
         """
+        skipped = self._pass(size)
+        self.position += skipped
         if self.random_size is not None:
-            size = min(size, max(0, self.random_size - self.position))
-            self._raw.position += size
-            self.position += size
-            return size
-        skipped = 0
+            rest = min(size - skipped, max(0, self.random_size - self.position))
+            self._raw.position += rest
+            self.position += rest
+            return skipped + rest
         while skipped < size:
             part = scratch[: min(size - skipped, len(scratch))]
             count = self.read_into(part)
@@ -218,10 +214,10 @@ async def open_stream(source: str) -> AsyncGenerator[Stream]:
     name = "standard input" if source == STANDARD else source
     async with open_blocking() as blocking, _open_source(source, name) as descriptor:
         if source.endswith(".lzo"):
-            async with _open_lzop(name, descriptor, blocking) as raw:
+            async with open_lzop(name, descriptor, blocking) as raw:
                 yield Stream(name, raw, blocking, None)
             return
-        yield Stream(name, Raw(name, descriptor, blocking), blocking, _unpacker(source))
+        yield Stream(name, Raw(name, descriptor, blocking), blocking, choose_unpacker(source))
 
 
 @asynccontextmanager
@@ -245,106 +241,12 @@ async def _open_source(source: str, name: str) -> AsyncGenerator[int]:
         os.close(descriptor)
 
 
-def _unpacker(source: str) -> Callable[[Raw], Readable] | None:
-    unpackers = {".zst": _Zstd, ".gz": _open_gzip, ".bz2": _open_bzip2}
-    return next((each for suffix, each in unpackers.items() if source.endswith(suffix)), None)
-
-
-class _Closed(io.RawIOBase):
-    """Bytes of zstd with a frame behind them that says nothing.
-
-    The decompressor does not tell an end within a frame from one behind it. This frame it passes
-    over where one can begin, and within another it is an error: a block of more than 128 KiB, or
-    a checksum of something else (RFC 8878, 3.1).
-    """
-
-    def __init__(self, raw: Raw) -> None:
-        super().__init__()
-        self._raw = raw
-        self._rest = _SKIPPED
-
-    def readable(self) -> bool:
-        """Return that it is."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read what there is, and then the frame."""
-        count = self._raw.readinto(buffer)
-        if count:
-            return count
-        view = memoryview(buffer).cast("B")
-        count = min(len(view), len(self._rest))
-        view[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-
-class _Zstd:
-    def __init__(self, raw: Raw) -> None:
-        # Imported here: a plain archive does not need it.
-        from zstandard import ZstdDecompressor, ZstdError
-
-        self._error = ZstdError
-        unpacker = ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        self._reader: Readable = unpacker.stream_reader(
-            io.BufferedReader(_Closed(raw), _CHUNK), read_size=_CHUNK, read_across_frames=True
-        )
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        try:
-            return self._reader.readinto(buffer)
-        except self._error as error:
-            raise ValueError(str(error)) from error
-
-
-def _open_gzip(raw: Raw) -> Readable:
-    import gzip
-
-    return gzip.GzipFile(fileobj=io.BufferedReader(raw, _CHUNK), mode="rb")
-
-
-def _open_bzip2(raw: Raw) -> Readable:
-    import bz2
-
-    return bz2.BZ2File(io.BufferedReader(raw, _CHUNK))
-
-
-class _Program(Raw):
-    """What a program prints; its end is only good when the program says so."""
-
-    def __init__(
-        self, name: str, descriptor: int, blocking: Blocking, check: Callable[[], Awaitable[None]]
-    ) -> None:
-        super().__init__(name, descriptor, blocking)
-        self._check = check
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        count = super().readinto(buffer)
-        if count == 0:
-            trio.from_thread.run(self._check)
-        return count
-
-
-@asynccontextmanager
-async def _open_lzop(name: str, descriptor: int, blocking: Blocking) -> AsyncGenerator[Raw]:
-    """Read through lzop: no library of its format is kept."""
-    output, end = os.pipe2(os.O_CLOEXEC)
-    with (
-        os.fdopen(output, "rb", buffering=0),
-        os.fdopen(end, "wb", buffering=0) as theirs,
-        tempfile.TemporaryFile() as errors,
-    ):
-        async with open_process(
-            ("lzop", "-dc"), stdin=descriptor, stdout=end, stderr=errors.fileno()
-        ) as process:
-            # The end of its output is seen when nobody else can write there.
-            theirs.close()
-            check = partial(_check_program, process, errors)
-            yield _Program(name, output, blocking, check)
-
-
-async def _check_program(process: trio.Process, errors: BinaryIO) -> None:
-    status = await process.wait()
-    if status != 0:
-        errors.seek(0)
-        said = errors.read(1000).decode(errors="replace").strip()
-        raise ArchiveError(f"lzop cannot decompress it: {said or describe_status(status)}")
+def _find_step(window: bytes | bytearray, start: int, pattern: bytes, step: int) -> int:
+    """Return the first whole step from a start on where a pattern is, or else the last step."""
+    # The first byte of each step: so little of much data need be looked at.
+    heads = window[start::step]
+    index = -1
+    while (index := heads.find(pattern[:1], index + 1)) >= 0:
+        if window.startswith(pattern, start + index * step):
+            return start + index * step
+    return start + (len(window) - start) // step * step

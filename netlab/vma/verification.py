@@ -45,17 +45,22 @@ async def verify_archive(source: str | Path, *, progress: Progress = ignore) -> 
 
 class _Findings:
     def __init__(self) -> None:
+        self.more = 0  # problems that are only counted
         self._kept: list[Problem] = []
-        self._more = 0
+
+    @property
+    def room(self) -> int:
+        """How many problems more are kept."""
+        return MAX_PROBLEMS - len(self._kept)
 
     def report(self, problem: Problem) -> None:
-        if len(self._kept) < MAX_PROBLEMS:
+        if self.room:
             self._kept.append(problem)
         else:
-            self._more += 1
+            self.more += 1
 
     def all(self) -> tuple[Problem, ...]:
-        more = (Problem(f"and {self._more} more"),) if self._more else ()
+        more = (Problem(f"and {self.more} more"),) if self.more else ()
         return (*self._kept, *more)
 
 
@@ -81,9 +86,11 @@ async def _verify_extents(
             done += listed
             progress(min(done, total), total)
     finally:
-        coverage.finish()
+        findings.more += coverage.finish(findings.room)
 
 
 def _as_problem(error: ArchiveError) -> Problem:
-    """Return an error as a problem; its message has the place already."""
-    return Problem(error.message, hint=error.hint or "")
+    """Return an error as a problem, which puts the place before the message by itself."""
+    place = str(Problem("", error.offset, error.extent))
+    message = error.message.removeprefix(place)
+    return Problem(message, error.offset, error.extent, hint=error.hint or "")

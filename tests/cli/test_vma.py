@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from netlab.vma.format.extents import build_extent
 from tests.cli.conftest import NETLAB, Shell
-from tests.vma.archives import CONF, UUID_1, make_archive, names_in, patch, pattern
+from tests.vma.archives import (
+    CONF,
+    UUID_1,
+    make_archive,
+    make_state_header,
+    names_in,
+    patch,
+    pattern,
+)
 
 DISK = pattern(1, 0, 2) + bytes(40 * 65536) + pattern(*range(1, 9))
 OTHER = pattern(3) * 20
@@ -129,6 +138,20 @@ def test_single_disks_are_extracted_to_a_folder_or_to_standard_output(netlab: Sh
     assert netlab("vma", "extract", "a.vma", "-").returncode == 2
 
 
+def test_saved_memory_is_as_large_for_every_verb_as_it_is(netlab: Shell) -> None:
+    """The header says less: it was written before the memory."""
+    data = make_state_header(65536, {}) + build_extent(UUID_1.bytes, 1, 0, [1, 0]) + pattern(7)
+    (netlab.folder / "a.vma").write_bytes(data)
+    done = netlab("vma", "map", "a.vma", "-f", "json")
+    assert [(part["start"], part["length"], part["data"]) for part in json.loads(done.stdout)] == [
+        (0, 4096, True), (4096, 131072 - 4096, False),
+    ]  # fmt: skip
+    done = netlab("vma", "extract", "a.vma", "-", "-d", "vmstate")
+    assert (done.returncode, done.stdout.encode()) == (0, pattern(7) + bytes(131072 - 4096))
+    assert netlab("vma", "extract", "a.vma", "out").returncode == 0
+    assert (netlab.folder / "out/vmstate.bin").read_bytes() == pattern(7) + bytes(131072 - 4096)
+
+
 @pytest.mark.usefixtures("archive")
 def test_a_map_is_for_people_and_for_programs(netlab: Shell) -> None:
     done = netlab("vma", "map", "a.vma", "-d", "drive-scsi0", "-f", "json")
@@ -174,10 +197,20 @@ def test_verify_is_quiet_about_what_is_good_and_tells_all_that_is_not(
         (["create", "a.vma", "disk.raw"], 2, "expected NAME=PATH"),
         (["create", "a.vma", "a=disk.raw", "a=other.raw"], 2, "the disk a is given twice"),
         (["create", "a.vma", "a/b=disk.raw"], 2, "it has a slash"),
+        (["create", "a.vma", "vmstate=disk.raw"], 2, "the name is that of saved memory"),
         (["create", "a.vma", "format=qcow2:a=disk.raw"], 2, "qemu-img convert"),
         (["create", "a.vma", "a=none.raw"], 3, "none.raw: No such file or directory (errno 2)"),
         (["create", "a.vma", "-c", "none.conf"], 3, "none.conf: No such file"),
-        (["create", "a.vma", "-c", "disk.raw"], 2, "a configuration has 65535 at most"),
+        (["create", "a.vma", "-c", "disk.raw"], 2, "disk.raw has more than 65535 bytes"),
+        (["create", "a.vma", "-c", "/dev/zero"], 2, "/dev/zero has more than 65535 bytes"),
+        (["create", "new/", "a=disk.raw"], 2, "new/: an archive is a file"),
+        (["create", "new/.", "a=disk.raw"], 2, "new/.: an archive is a file"),
+        (["create", "a.vma", "a,b=disk.raw"], 2, "the name has a comma"),
+        (
+            ["create", "a.vma", *(f"d{number}=none.raw" for number in range(1100))],
+            2,
+            "0 configurations and 1100 disks are too many",
+        ),
         (["create", "a.vma.lzo", "a=disk.raw"], 2, "use .zst or .gz"),
         (["create", "disk.raw", "a=disk.raw"], 2, "disk.raw: it is there already"),
         (["create", "none/a.vma", "a=disk.raw"], 3, "No such file or directory"),
@@ -235,6 +268,29 @@ def test_whoever_ends_it_nothing_is_left(netlab: Shell, number: signal.Signals) 
     os.close(writer)
     assert (process.returncode, said) == (130, b"netlab: interrupted\n")
     assert not [name for name in names_in(netlab.folder) if "out" in name]
+
+
+def test_standard_input_that_is_a_file_is_read_from_where_it_stands(
+    netlab: Shell, archive: Path
+) -> None:
+    archive.write_bytes(b"something before" + archive.read_bytes())
+    for words in (["list", "-"], ["verify", "-"], ["extract", "-", "-", "-d", "drive-virtio1"]):
+        with archive.open("rb", buffering=0) as file:
+            file.seek(16)
+            done = subprocess.run(
+                [NETLAB, "vma", *words],
+                cwd=netlab.folder, env=netlab.environment(), stdin=file, stdout=subprocess.PIPE,
+                timeout=60, check=True,
+            )  # fmt: skip
+    assert done.stdout == OTHER
+
+
+def test_a_program_gets_the_place_of_what_is_no_archive(netlab: Shell) -> None:
+    (netlab.folder / "a.vma").write_bytes(b"what is this")
+    done = netlab("vma", "verify", "a.vma", "-f", "json")
+    (told,) = json.loads(done.stdout)
+    assert (told["offset"], told["extent"]) == (0, None)
+    assert told["message"].startswith("this is not a VMA archive")
 
 
 @pytest.mark.usefixtures("files")

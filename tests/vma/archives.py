@@ -106,6 +106,12 @@ def make_archive(disks: Mapping[str, bytes], configs: Mapping[str, bytes] = CONF
     )
 
 
+def make_state_header(size: int, disks: Mapping[str, bytes]) -> bytes:
+    """Return a header with saved memory, which is only read, and of disks behind it."""
+    header = build_header(make_header({"vmstat?": bytes(size), **disks}, {}))
+    return seal_header(header.replace(b"vmstat?", b"vmstate"))
+
+
 def seal_header(data: bytes) -> bytes:
     """Return an archive whose header's checksum is right again."""
     result = bytearray(data)

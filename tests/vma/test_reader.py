@@ -6,18 +6,28 @@ import gzip
 import hashlib
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from netlab.errors import UnknownNameError, UsageError
+from netlab.errors import ArchiveError, UnknownNameError, UsageError
 from netlab.process import run
 from netlab.vma import Range, open_archive, verify_archive
 from netlab.vma.format.extents import build_extent
 from netlab.vma.format.header import build_header
-from netlab.vma.format.layout import BLOCK, CLUSTER, FULL
-from tests.vma.archives import SAMPLES, UUID_1, Sample, make_archive, make_header, names_in, pattern
+from netlab.vma.format.layout import BLOCK, CLUSTER, FULL, STATE_SLACK
+from tests.vma.archives import (
+    SAMPLES,
+    UUID_1,
+    Sample,
+    make_archive,
+    make_header,
+    make_state_header,
+    names_in,
+    pattern,
+)
 from tests.vma.reading import ARCHIVE, EXTENTS, FILES, HEAD, LENGTH, extract, read_all
 
 
@@ -180,12 +190,48 @@ async def test_zeros_and_padding_that_are_stored_all_the_same_are_taken(tmp_path
 
 
 async def test_saved_memory_is_a_file_of_its_own(tmp_path: Path) -> None:
-    header = make_header({"vmstate": bytes(CLUSTER), "drive-scsi0": pattern(1)}, {})
-    state = build_extent(UUID_1.bytes, 1, 0, [FULL, 1]) + pattern(1) * 16 + pattern(2)
+    """As many bytes as came, zeros at the end among them, whatever the header says."""
+    header = make_state_header(CLUSTER, {"drive-scsi0": pattern(1)})
+    state = build_extent(UUID_1.bytes, 1, 0, [FULL, 1, 0]) + pattern(1) * 16 + pattern(2)
     disk = build_extent(UUID_1.bytes, 2, 0, [1]) + pattern(1)
-    (tmp_path / "a.vma").write_bytes(build_header(header) + state + disk)
+    (tmp_path / "a.vma").write_bytes(header + state + disk)
     await extract(tmp_path / "a.vma", tmp_path / "out")
+    memory = pattern(1) * 16 + pattern(2) + bytes(15 * BLOCK + CLUSTER)
     assert read_all(tmp_path / "out") == {
-        "vmstate.bin": pattern(1) * 16 + pattern(2),
+        "vmstate.bin": memory,
         "disk-drive-scsi0.raw": pattern(1),
     }
+    async with open_archive(tmp_path / "a.vma") as archive:
+        assert (await archive.map())["vmstate"] == (Range(0, CLUSTER + BLOCK),)
+        assert archive.sizes == {"vmstate": 3 * CLUSTER, "drive-scsi0": BLOCK}
+        saved = await archive.open_disk("vmstate")
+        content = bytearray(saved.size)
+        await saved.read((0, memoryview(content)))
+        assert content == memory
+    assert await verify_archive(tmp_path / "a.vma") == ()
+
+
+async def test_saved_memory_far_larger_than_the_header_says_is_refused(tmp_path: Path) -> None:
+    """A few bytes could be any number of them: whoever asked `list` knows better."""
+    most = 2 + STATE_SLACK
+    data = make_state_header(CLUSTER, {"drive-scsi0": pattern(1)})
+    data += build_extent(UUID_1.bytes, 2, 0, [1]) + pattern(1)
+    for first in range(0, most, 43):
+        data += build_extent(UUID_1.bytes, 1, first, [0] * 43)
+    (tmp_path / "whole.vma").write_bytes(data)
+    assert await verify_archive(tmp_path / "whole.vma") == ()
+    await extract(tmp_path / "whole.vma", tmp_path / "whole")
+    assert (tmp_path / "whole/vmstate.bin").stat().st_size == most * CLUSTER
+    (tmp_path / "a.vma").write_bytes(
+        data + build_extent(UUID_1.bytes, 1, most, [FULL]) + bytes(CLUSTER)
+    )
+    message = f"vmstate: cluster {most} is too much of saved memory: the header has 1 clusters"
+    with pytest.raises(ArchiveError, match=message):
+        await extract(tmp_path / "a.vma", tmp_path / "out")
+    async with open_archive(tmp_path / "a.vma") as archive:
+        for read in (archive.map, partial(archive.open_disk, "vmstate")):
+            with pytest.raises(ArchiveError, match=message):
+                await read()
+    (problem,) = await verify_archive(tmp_path / "a.vma")
+    assert message in problem.message
+    assert not (tmp_path / "out").exists()

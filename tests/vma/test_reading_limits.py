@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import re
 import resource
 import struct
 import subprocess
@@ -48,22 +49,36 @@ async def test_damaged_compression_says_where_and_leaves_nothing(
 ) -> None:
     noise = os.urandom(300_000)
     archive = make_archive({"drive-scsi0": noise})
-    packers = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstandard.compress}
+    packers = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+    }
     packed = (
         packers[suffix](archive)
         if suffix in packers
         else (await run(("lzop", "-c"), stdin=archive)).stdout
     )
-    for number, damaged in enumerate([
-        packed[: len(packed) // 2],
-        patch(packed, len(packed) // 2, bytes(2000)),
-        b"what is this",
-        b"",
-    ]):
-        source = tmp_path / f"{number}.vma.{suffix}"
+    end = len(archive)
+    for name, damaged, start in [
+        ("cut", packed[: len(packed) // 2], 0),
+        ("begun", packed[:40], 0),
+        ("patched", patch(packed, len(packed) // 2, bytes(2000)), 0),
+        ("grown", packed + b"what is this", end),
+        ("second", packed + packed[:-9], end),
+        ("other", b"what is this", 0),
+        ("empty", b"", 0),
+    ]:
+        source = tmp_path / f"{name}.vma.{suffix}"
         source.write_bytes(damaged)
-        with pytest.raises(ArchiveError, match=r"(byte \d+|lzop cannot|archive ends)"):
+        message = rf"^{re.escape(str(source))}: (.*at )?byte (\d+): "
+        with pytest.raises(ArchiveError, match=message) as caught:
             await extract(source, tmp_path / "out")
+        place = re.match(message, caught.value.message)
+        assert place is not None
+        assert start <= int(place[2]) <= 2 * end
+        assert "ioctl" not in caught.value.message
+        assert name != "begun" or "the compressed data are damaged" in caught.value.message
         assert any(not problem.warning for problem in await verify_archive(source))
     assert not (tmp_path / "out").exists()
     assert not [name for name in names_in(tmp_path) if name.startswith(".")]
@@ -82,6 +97,24 @@ async def test_an_end_within_a_frame_of_zstd_is_told_even_when_all_data_are_ther
     with pytest.raises(ArchiveError, match="the compressed data are damaged"):
         await extract(tmp_path / "a.vma.zst", tmp_path / "out")
     assert names_in(tmp_path) == ["a.vma.zst"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"\x50", b"\x50\x2a\x4d\x18\x10\x00", b"\x5f\x2a\x4d\x18\x00\x01\x00\x00" + bytes(100)],
+)
+async def test_an_end_within_a_frame_of_zstd_that_is_passed_over_is_told(
+    tmp_path: Path, frame: bytes
+) -> None:
+    packed = zstandard.ZstdCompressor(write_checksum=True).compress(ARCHIVE)
+    whole = b"\x5f\x2a\x4d\x18\x64\x00\x00\x00" + bytes(100)
+    (tmp_path / "whole.vma.zst").write_bytes(whole + packed + whole)
+    assert await verify_archive(tmp_path / "whole.vma.zst") == ()
+    (tmp_path / "a.vma.zst").write_bytes(packed + frame)
+    (problem,) = await verify_archive(tmp_path / "a.vma.zst")
+    assert str(problem) == (
+        f"byte {len(ARCHIVE)}: the compressed data are damaged: the file ends too early"
+    )
 
 
 @pytest.mark.parametrize("wanted", [None, "other"])

@@ -247,6 +247,7 @@ async def test_a_full_disk_leaves_nothing_of_an_extraction(mount: Mount, tmp_pat
         (Contents(disks={"a": MemoryDisk(b"")}), "it is empty"),
         (Contents(disks={"a": MemoryDisk(b"x" * 65000)}), "every disk is smaller"),
         (Contents(disks={"a/b": MemoryDisk(CONTENT)}), "it has a slash"),
+        (Contents(disks={"vmstate": MemoryDisk(CONTENT)}), "the name is that of saved memory"),
         (Contents(configs={"a": b"x" * 65536}), "65535 at most"),
         (Contents(disks={str(n): MemoryDisk(CONTENT) for n in range(255)}), "too many"),
     ],

@@ -76,6 +76,22 @@ class ClusterSet:
         if start is not None:
             yield start, count - start
 
+    def count_gaps(self, count: int) -> int:
+        """Return how many runs :meth:`missing` yields, without looking at each."""
+        pages = -(-count // _PAGE)
+        gaps, is_gap = 0, False
+        for page in self._interesting(pages):
+            size = min(_PAGE, count - page * _PAGE)
+            absent = ~self._bits(page) & ((1 << size) - 1)
+            # A run begins where the cluster before is there.
+            begins = absent & ~(absent << 1 | is_gap)
+            gaps += begins.bit_count()
+            is_gap = bool(absent >> size - 1)
+        return gaps
+
+    def _bits(self, page: int) -> int:
+        return _WHOLE if page in self._full else self._pages.get(page, 0)
+
     def _interesting(self, pages: int) -> Iterator[int]:
         """Yield pages that are there, and of those that are not the first of each gap."""
         gap = 0
@@ -91,7 +107,7 @@ class ClusterSet:
 
     def _changes(self, page: int, count: int) -> Iterator[tuple[int, bool]]:
         """Yield where presence begins or ends in a page; always its beginning."""
-        bits = _WHOLE if page in self._full else self._pages.get(page, 0)
+        bits = self._bits(page)
         base = page * _PAGE
         size = min(_PAGE, count - base)
         present, position = bool(bits & 1), 0

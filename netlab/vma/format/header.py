@@ -20,6 +20,7 @@ from netlab.vma.format.layout import (
     MAX_WRITTEN_HEADER,
     SAVED_STATE,
     SECTOR,
+    STATE_SLACK,
 )
 from netlab.vma.format.names import device_name_mistake, name_mistake
 from netlab.vma.format.problems import Problem, Report, refuse
@@ -31,6 +32,8 @@ _NAMES, _DATA, _DEVICES = 2044, 3068, 4096
 _POINTERS = struct.Struct(f">{CONFIG_SLOTS}I")
 _DEVICE = struct.Struct(">I4xQ16x")
 _LENGTH = struct.Struct("<H")
+_QUOTED = 60
+"""Characters of a name that cannot be one which are quoted."""
 
 _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstd -dc",
@@ -55,7 +58,8 @@ class Device:
     Attributes:
         number: Its number in the archive, 1 to 254.
         name: Such as ``drive-scsi0``.
-        size: Bytes.
+        size: Bytes. Of saved memory it is what was expected before that was written: there may be
+            less or more.
     """
 
     number: int
@@ -66,6 +70,16 @@ class Device:
     def clusters(self) -> int:
         """How many clusters it has; the last one may be cut off."""
         return -(-self.size // CLUSTER)
+
+    @property
+    def most_clusters(self) -> int:
+        """How many clusters are taken.
+
+        Proxmox's tools write and read any number of saved memory (``vma_writer_write`` and
+        ``restore_extent`` of pve-qemu look at its order alone). It comes of the machine's memory
+        and some state of devices: what is far more than was expected is nobody's memory.
+        """
+        return 2 * self.clusters + STATE_SLACK if self.is_saved_state else self.clusters
 
     @property
     def is_saved_state(self) -> bool:
@@ -205,16 +219,25 @@ def _check_contents(header: Header) -> None:
                 "most"
             )
     for device in header.devices:
-        mistake = device_name_mistake(device.name) or _size_mistake(device.size)
+        mistake = device_name_mistake(device.name) or _disk_mistake(device)
         if mistake:
             raise ArchiveError(f"a disk {device.name!r} cannot be: {mistake}")
-    if len(header.configs) > CONFIG_SLOTS or len(header.devices) > MAX_DEVICE:
-        raise ArchiveError(
-            f"{len(header.configs)} configurations and {len(header.devices)} disks are too many: "
-            f"an archive has room for {CONFIG_SLOTS} and {MAX_DEVICE}"
-        )
+    check_counts(len(header.configs), len(header.devices))
     _check_restorable(header)
     _check_files(header, refuse)
+
+
+def check_counts(configs: int, disks: int) -> None:
+    """Refuse more configurations or disks than an archive has room for.
+
+    Raises:
+        ArchiveError: There are too many.
+    """
+    if configs > CONFIG_SLOTS or disks > MAX_DEVICE:
+        raise ArchiveError(
+            f"{configs} configurations and {disks} disks are too many: an archive has room for "
+            f"{CONFIG_SLOTS} and {MAX_DEVICE}"
+        )
 
 
 def _check_restorable(header: Header) -> None:
@@ -228,7 +251,12 @@ def _check_restorable(header: Header) -> None:
         )
 
 
-def _size_mistake(size: int) -> str | None:
+def _disk_mistake(device: Device) -> str | None:
+    if device.is_saved_state:
+        return "the name is that of saved memory, which qmrestore leaves out"
+    if "," in device.name:
+        return "the name has a comma, which stands between names where disks are chosen"
+    size = device.size
     if size <= 0:
         return "it is empty"
     if size % SECTOR:
@@ -315,9 +343,14 @@ def _parse_name(blob: bytes | None, mistake: Callable[[str], str | None]) -> str
     try:
         name = blob[:-1].decode()
     except UnicodeDecodeError:
-        return Problem(f"its name {blob[:-1]!r} is not UTF-8")
+        return Problem(f"its name {_quote(blob[:-1])} is not UTF-8")
     wrong = mistake(name)
-    return Problem(f"its name {name!r} is not safe: {wrong}") if wrong else name
+    return Problem(f"its name {_quote(name)} is not safe: {wrong}") if wrong else name
+
+
+def _quote(name: str | bytes) -> str:
+    """Return a name for a message, cut off where it is longer than anybody reads."""
+    return repr(name[:_QUOTED]) + ("..." if len(name) > _QUOTED else "")
 
 
 def _blob(table: memoryview, position: int) -> bytes | None:

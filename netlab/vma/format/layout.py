@@ -48,3 +48,6 @@ MAX_CLUSTERS = 1 << 32
 
 SAVED_STATE = "vmstate"
 """The device name of saved memory: its clusters come in order, and its size is not exact."""
+
+STATE_SLACK = 256
+"""Clusters that saved memory may have more than twice what the header says: 16 MiB."""
