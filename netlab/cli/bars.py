@@ -35,12 +35,8 @@ def open_bar(about: str = "") -> Generator[Show]:
         def render(self, task: bars.Task) -> RenderableType:
             return self._column.render(task) if task.total else ""
 
-    figures = (
-        bars.BarColumn(_WIDTH),
-        bars.DownloadColumn(binary_units=True),
-        bars.TransferSpeedColumn(),
-        bars.TimeRemainingColumn(),
-    )
+    size, speed = bars.DownloadColumn(binary_units=True), bars.TransferSpeedColumn()
+    figures = (bars.BarColumn(_WIDTH), size, speed, bars.TimeRemainingColumn())
     # What is long is cut at its end: figures come first.
     columns = (*map(Sized, figures), bars.TextColumn("{task.description}", markup=False))
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -215,7 +215,8 @@ def verify(archive: ArchiveArgument, output: FormatOption = Format.table) -> Non
             ("kind", "problem"),
             [("warning" if each.warning else "error", str(each)) for each in problems],
         )
-    say(f"{archive}: {f'{len(wrong)} things are wrong' if wrong else 'nothing is wrong'}")
+    found = {0: "nothing is", 1: "one thing is"}.get(len(wrong), f"{len(wrong)} things are")
+    say(f"{archive}: {found} wrong")
     if wrong:
         raise typer.Exit(2)
 

@@ -1,4 +1,4 @@
-"""Holes are not read; what is written takes bounded memory and is the same from any source."""
+"""What is read of disks: no holes, in bounded memory, and the same whatever they are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
+from netlab.errors import StorageError, UsageError
 from netlab.vma import Compression, create_archive, open_disk
 from netlab.vma.format.layout import BLOCK, CLUSTER
 from tests.vma.archives import CONTENT, EXPECTED, contents, pattern
@@ -110,3 +111,14 @@ def test_many_disks_and_a_large_one_take_bounded_memory_to_write(tmp_path: Path)
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )  # fmt: skip
     assert int(done.stdout) < 100 << 10
+
+
+async def test_what_is_no_disk_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UsageError, match="a disk is a raw image or a block device"):
+            async with open_disk(path):
+                pass
+    with pytest.raises(StorageError, match="No such file"):
+        async with open_disk(tmp_path / "nothing"):
+            pass

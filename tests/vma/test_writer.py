@@ -373,17 +373,6 @@ async def test_what_was_cut_off_of_a_disk_is_no_hole(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["disk.raw"]
 
 
-async def test_what_is_no_disk_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(UsageError, match="a disk is a raw image or a block device"):
-            async with open_disk(path):
-                pass
-    with pytest.raises(StorageError, match="No such file"):
-        async with open_disk(tmp_path / "nothing"):
-            pass
-
-
 @pytest.mark.parametrize(
     "ranges",
     [
