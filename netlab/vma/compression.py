@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from netlab.errors import UsageError
 
@@ -19,8 +19,13 @@ _CHUNK = 1 << 20
 twice the memory."""
 
 _THREADS = 4
-"""Of zstd at most: each holds 12 MiB and more of what it works on, and an archive is to be written
-in less than 200 MiB whatever the host has."""
+"""Of zstd at most."""
+
+_JOB = 8 << 20
+"""Bytes that a thread of zstd works on at most; without a bound it is up to 32 MiB."""
+
+_MEMORY = 120 << 20
+"""Bytes of its threads: an archive is written in less than 200 MiB whatever the host has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,7 @@ class Compression:
 
     Attributes:
         kind: ``zstd`` or ``gzip``.
-        level: 1 to 19 of zstd, 1 to 9 of gzip. Higher levels of zstd may need more memory than
-            ``zstd -d`` grants.
+        level: 1 to 19 of zstd, 1 to 9 of gzip. Levels of zstd above would need more than 200 MiB.
     """
 
     kind: str
@@ -108,12 +112,19 @@ def make_compressor(compression: Compression) -> Compressor:
     if compression.kind == "gzip":
         return _Gzip(compression.level)
     # Imported here: a plain archive does not need it.
-    from zstandard import ZstdCompressor
+    from zstandard import ZstdCompressionParameters, ZstdCompressor
 
-    # One thread would be another code path, with other bytes than several; several are alike.
-    threads = min(max(1, len(os.sched_getaffinity(0))), _THREADS)
-    packer = ZstdCompressor(level=compression.level, threads=threads, write_checksum=True)
-    return packer.chunker(chunk_size=_CHUNK)
+    # Its types say nothing of the options.
+    make = cast("Callable[..., ZstdCompressionParameters]", ZstdCompressionParameters.from_level)  # pyright: ignore[reportUnknownMemberType]
+    level = make(compression.level)
+    # Four windows are a job by itself (ZSTDMT_computeTargetJobLog). A thread has one, another waits
+    # for it, and what it makes needs as much room.
+    job = min(4 << level.window_log, _JOB)
+    room = _MEMORY // (level.estimated_compression_context_size() + 3 * job)
+    # No thread of its own would be another code path, with other bytes; one and several are alike.
+    threads = max(1, min(len(os.sched_getaffinity(0)), _THREADS, room))
+    parameters = make(compression.level, threads=threads, job_size=job, write_checksum=True)
+    return ZstdCompressor(compression_params=parameters).chunker(chunk_size=_CHUNK)
 
 
 class _Gzip:

@@ -77,6 +77,33 @@ async def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert 3 * BLOCK <= count < 16 * CLUSTER
 
 
+PACK = """
+import os, re, sys, trio
+from pathlib import Path
+from netlab.vma import Compression, Contents, create_archive, open_disk
+
+os.sched_getaffinity = lambda _: set(range(64))
+
+async def main():
+    async with open_disk(sys.argv[1]) as disk:
+        level = Compression("zstd", int(sys.argv[2]))
+        await create_archive("/dev/null", Contents(disks={"a": disk}), compression=level)
+
+trio.run(main)
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.parametrize("level", [3, 9, 15])
+def test_compression_takes_bounded_memory_at_any_level_with_any_processors(
+    tmp_path: Path, level: int
+) -> None:
+    (tmp_path / "disk").write_bytes(os.urandom(64 << 20))
+    words = [sys.executable, "-c", PACK, tmp_path / "disk", str(level)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    assert int(done.stdout) < 200 << 10
+
+
 WRITE = """
 import re, sys, trio
 from contextlib import AsyncExitStack
