@@ -33,15 +33,11 @@ _PLACED = b"placed\n"
 _PROGRAM = """\
 kept=$(mktemp -d /run/netlab.XXXXXX) || exit
 trap 'exit 1' HUP INT TERM
-trap undo EXIT
-keep && put && {
-    echo placed
-    cat >/dev/null
-    trap - EXIT
-    undo
-    exit "$failed"
-}
-exit 1
+trap 'status=$?; trap "" HUP INT TERM; undo; exit $((status | failed))' EXIT
+keep && put || exit 1
+echo placed
+cat >/dev/null
+exit 0
 """
 
 
