@@ -11,6 +11,7 @@ import posixpath
 import shlex
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
 
 import trio
 
@@ -138,10 +139,6 @@ def _undo(files: Sequence[FilePlan]) -> Iterator[str]:
 
 def _folders(files: Sequence[FilePlan]) -> list[str]:
     """Return every folder above the files, those further down first."""
-    folders: set[str] = set()
-    for file in files:
-        folder = posixpath.dirname(file.path)
-        while folder not in {"", "/"}:
-            folders.add(folder)
-            folder = posixpath.dirname(folder)
+    folders = {str(folder) for file in files for folder in PurePosixPath(file.path).parents}
+    folders.discard("/")
     return sorted(folders, key=lambda folder: (-folder.count("/"), folder))

@@ -96,7 +96,7 @@ def test_what_nobody_empties_is_given_up_on_an_interrupt(
         poller.register(ends[1], select.POLLOUT)
         while poller.poll(0):
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.01)  # That there is no room any more wakes nobody.
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LIMIT)
         assert process.returncode == -signal.SIGINT
