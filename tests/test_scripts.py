@@ -44,23 +44,27 @@ def test_a_user_without_root_is_told_the_exact_command_and_gets_3(tools: Path) -
     assert done.stderr.endswith(f"    {wanted}")
 
 
-def test_what_only_tests_need_is_asked_for_only_with_them(tools: Path) -> None:
-    done = subprocess.run(
-        [ROOT / "scripts/install", "--dev"],
-        env={"PATH": str(tools), "HOME": str(tools)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    wanted = " qemu-system-x86 qemu-utils tesseract-ocr mmdebstrap fakeroot mtools"
+def test_what_only_tests_need_is_asked_for_when_the_rest_is_there(tools: Path) -> None:
+    install = [ROOT / "scripts/install", "--dev"]
+    environment = {"PATH": str(tools), "HOME": str(tools)}
+    first = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
+    assert first.returncode == 3
+    # Debian 12 has no package virtiofsd: it comes with QEMU there.
+    assert first.stderr.endswith(" qemu-system-x86 qemu-utils\n")
+    add_machines(tools)
+    second = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 3
     # Firmware is asked for by its file, and not as a program: the machine has it, or not.
-    assert wanted in done.stderr
+    assert " tesseract-ocr mmdebstrap fakeroot mtools" in second.stderr
+
+
+def add_machines(tools: Path) -> None:
+    for name in ("qemu-system-x86_64", "qemu-img"):
+        (tools / name).symlink_to("/bin/true")
 
 
 def test_nothing_to_do_goes_straight_to_netlab(tools: Path) -> None:
-    for name in ("qemu-system-x86_64", "qemu-img"):
-        (tools / name).symlink_to("/bin/true")
+    add_machines(tools)
     done = run(tools, "version", "-f", "json")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"netlab"' in done.stdout
