@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from netlab.errors import UnknownNameError
 from netlab.image.cpio import Entry
 from netlab.image.entries import FILES, device, file, folder, link, text
-from netlab.image.system import DEBIAN, SystemRecipe, recipe_digest
+from netlab.image.system import DEBIAN, UNTIMED, SystemRecipe, recipe_digest
 from netlab.plan.architectures import ARCHITECTURES
 from netlab.plan.catalogue import IMAGES, stored_name
 
@@ -254,8 +254,8 @@ MICRO = Recipe(
     ),
     # Each with its figure in docs/images.md. rootfstype: a tmpfs would be limited to half of the
     # memory, which is less than the image. No panic=: a guest that died stays to be looked at.
-    append="console=ttyS0 quiet rootfstype=ramfs norandmaps noreplace-smp cryptomgr.notests "
-    "init_on_alloc=0 initcall_blacklist=tracer_init_tracefs",
+    append=f"console=ttyS0 quiet {UNTIMED} rootfstype=ramfs norandmaps noreplace-smp "
+    "cryptomgr.notests init_on_alloc=0 initcall_blacklist=tracer_init_tracefs",
 )
 
 
@@ -264,8 +264,8 @@ def _micro_for(arch: str) -> Recipe:
     architecture = ARCHITECTURES[arch]
     console = architecture.console
     inittab = (FILES / "micro/inittab").read_text().replace("ttyS0", console)
-    # Of x86 alone: there the kernel patches itself for one CPU.
-    words = [word for word in MICRO.append.split() if word != "noreplace-smp"]
+    # Of x86 alone: there the kernel patches itself for one CPU, and has a timer to distrust.
+    words = [word for word in MICRO.append.split() if word not in {"noreplace-smp", UNTIMED}]
     return replace(
         MICRO,
         name=stored_name(MICRO.name, arch),
