@@ -1,19 +1,21 @@
 """The one door to other programs.
 
 Programs that do a job and end go through :func:`run`; programs whose life is a scope go through
-:func:`open_process`; the lab process, which outlives the command that starts it, goes through
-:func:`start_detached`. Arguments are always a list, never a shell string. Machines are started by a
-:class:`Launcher`, which a sandbox provides.
+:func:`open_process`, or through :func:`open_process_group` with all that they start; the lab
+process, which outlives the command that starts it, goes through :func:`start_detached`. Arguments
+are always a list, never a shell string. Machines are started by a :class:`Launcher`, which a
+sandbox provides.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,9 @@ from netlab.plan.architectures import ARCHITECTURES
 
 TERMINATE_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a scope is cancelled."""
+
+INTERRUPT_GRACE = 15.0
+"""Seconds between SIGINT and SIGKILL for a group of programs, which may have trees to remove."""
 
 PACKAGES = {
     "apt-config": "apt",
@@ -234,6 +239,79 @@ async def _end(process: trio.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """A program and all that it starts.
+
+    Attributes:
+        process: The program.
+        output: What all of them print. It ends when the last of them has.
+    """
+
+    process: trio.Process
+    output: trio.lowlevel.FdStream
+
+
+@asynccontextmanager
+async def open_process_group(
+    argv: Sequence[str], *, pass_fds: Sequence[int] = ()
+) -> AsyncGenerator[ProcessGroup]:
+    """Start a program that starts others; an exception in the block interrupts them all.
+
+    They get what a terminal's Ctrl-C sends, or SIGTERM where they ignore that, and are waited for:
+    shells between them do not pass a signal on, and what they leave would go on alone.
+
+    Args:
+        argv: The command line; the first word is looked up by :func:`find_program`.
+        pass_fds: Descriptors that they inherit under their own numbers.
+
+    Raises:
+        MissingProgramError: It is not installed.
+    """
+    reading, writing = os.pipe()
+    async with AsyncExitStack() as stack:
+        output = await stack.enter_async_context(trio.lowlevel.FdStream(reading))
+        try:
+            opening = open_process(argv, pass_fds=pass_fds, stderr=writing)
+            group = ProcessGroup(await stack.enter_async_context(opening), output)
+        finally:
+            os.close(writing)
+        try:
+            yield group
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await _interrupt(group)
+            raise
+
+
+async def _interrupt(group: ProcessGroup) -> None:
+    if group.process.returncode is None:
+        os.killpg(group.process.pid, signal.SIGINT)
+    with trio.move_on_after(INTERRUPT_GRACE):
+        while True:
+            for pid in _list_deaf(group.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            with trio.move_on_after(1):
+                async for _ in group.output:
+                    pass
+                return
+    with suppress(ProcessLookupError):
+        os.killpg(group.process.pid, signal.SIGKILL)
+
+
+def _list_deaf(group: int) -> list[int]:
+    """Return the processes of a group that ignore SIGINT, as dpkg does: proc(5)."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            after_name = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            ignored = re.search(r"^SigIgn:\s*(\w+)", (folder / "status").read_text(), re.MULTILINE)
+            if after_name[2] == str(group) and ignored and int(ignored[1], 16) & 2:
+                found.append(int(folder.name))
+    return found
 
 
 def start_detached(argv: Sequence[str], *, pass_fds: Sequence[int], output: int) -> int:

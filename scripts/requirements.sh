@@ -18,6 +18,7 @@ development='
 tesseract:tesseract-ocr
 mmdebstrap:mmdebstrap
 fakeroot:fakeroot
+fakechroot:fakechroot
 mke2fs:e2fsprogs
 mformat:mtools
 sfdisk:fdisk

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from netlab.errors import MissingProgramError, ProgramError
-from netlab.process import find_program, open_process, run, start_detached
+from netlab.process import find_program, open_process, open_process_group, run, start_detached
 
 
 async def test_output_and_errors_come_back_apart() -> None:
@@ -84,3 +84,55 @@ def test_a_detached_program_has_a_session_of_its_own(tmp_path: Path) -> None:
     assert int(os.read(reader, 100)) == pid
     os.close(reader)
     os.waitpid(pid, 0)
+
+
+FAMILY = """\
+trap 'echo cleared >"$0"' EXIT INT
+sh -c 'trap "" INT; echo $$; exec sleep 100'
+"""
+"""A shell that clears away, and waits for a program that does not hear Ctrl-C."""
+
+
+async def test_a_cancelled_group_clears_away_and_nobody_of_it_is_left(tmp_path: Path) -> None:
+    heard = bytearray()
+    started = trio.Event()
+    cleared = tmp_path / "cleared"
+
+    async def listen() -> None:
+        async with open_process_group(["sh", "-c", FAMILY, str(cleared)]) as group:
+            async for chunk in group.output:
+                heard.extend(chunk)
+                started.set()
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await started.wait()
+            nursery.cancel_scope.cancel()
+    assert cleared.read_text() == "cleared\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(heard), 0)
+
+
+async def test_what_a_group_does_not_clear_away_in_time_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netlab.process.INTERRUPT_GRACE", 0.1)
+    stubborn = ["sh", "-c", 'trap "" INT TERM; echo $$; exec sleep 100']
+    started: list[int] = []
+
+    async def leave() -> None:
+        async with open_process_group(stubborn) as group:
+            started.append(int(await group.output.receive_some()))
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        await leave()
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+
+
+async def test_the_output_of_a_group_ends_with_the_last_of_it() -> None:
+    async with open_process_group(["sh", "-c", "(sleep 0.3; echo late) & echo early"]) as group:
+        heard = b"".join([chunk async for chunk in group.output])
+        assert (heard, await group.process.wait()) == (b"early\nlate\n", 0)

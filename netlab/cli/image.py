@@ -70,14 +70,14 @@ def build(
     output: FormatOption = Format.table,
 ) -> None:
     """Build an image from distribution packages, without root; at once when it is there."""
-    import trio
+    from netlab.cli.interrupts import run_interruptibly
 
     store, stored = find_image(name, arch)
 
     async def ensure() -> Image:
         return await store.ensure(stored, rebuild=rebuild, progress=_tell)
 
-    image = trio.run(ensure)
+    image = run_interruptibly(ensure)
     if output is Format.json:
         write_json(describe(image))
     else:

@@ -48,8 +48,8 @@ from netlab.image.kernel import extract
 from netlab.image.loader import Loader
 from netlab.image.progress import Progress, Tell
 from netlab.image.system import SystemRecipe
-from netlab.image.users import ELSEWHERE, check_users
-from netlab.process import open_process, run
+from netlab.image.users import REMEMBERED, choose_mode
+from netlab.process import find_program, open_process_group, run
 
 _NAMESPACE = uuid.UUID("b8f5f8b4-6c3e-4a53-9d8c-6a2f0c3f7a11")
 """Identifiers of disks are functions of what is on them."""
@@ -84,12 +84,11 @@ async def bootstrap(
 
     Raises:
         ImageError: The packages could not be had or installed.
-        MissingFeatureError: There are no users here for the system's files.
-        MissingProgramError: mmdebstrap, fakeroot, mke2fs, sfdisk, mtools or qemu-img is missing.
+        MissingProgramError: mmdebstrap, fakechroot (where it is needed), fakeroot, mke2fs, sfdisk,
+            mtools or qemu-img is missing.
         ProgramError: One of them failed.
         OSError: The folder cannot be written.
     """
-    check_users()
     archive, tree, state = folder / "root.tar", folder / "root", folder / "owners"
     tell(Progress("installing packages"))
     await _install(recipe, archive, lock=lock, tell=tell)
@@ -139,10 +138,12 @@ async def _make_tree(recipe: SystemRecipe, archive: Path, tree: Path, state: Pat
     without = [f"--exclude=./{pattern}" for pattern in recipe.removed]
     unpack = ("tar", "--extract", "--anchored", "--directory", str(tree))
     fakeroot = ("fakeroot", "-s", str(state))
-    await run((*fakeroot, "--", *unpack, *without, "--file", str(archive)))
+    argv = (*fakeroot, "--", *unpack, *without, "--file", str(archive))
+    await run(argv, environment=REMEMBERED)
     await trio.Path(archive).unlink()
     own = write_own(find_last(recipe))
-    await run((*fakeroot, "-i", str(state), "--", *unpack, "--file", "-"), stdin=own)
+    argv = (*fakeroot, "-i", str(state), "--", *unpack, "--file", "-")
+    await run(argv, stdin=own, environment=REMEMBERED)
 
 
 async def _install(recipe: SystemRecipe, archive: Path, *, lock: int, tell: Tell) -> None:
@@ -152,25 +153,18 @@ async def _install(recipe: SystemRecipe, archive: Path, *, lock: int, tell: Tell
         await trio.Path(added).write_bytes(write_own(prepare(recipe)))
         options += write_hooks(recipe, added)
     argv = (
-        "mmdebstrap", "--mode=auto", f"--variant={recipe.variant}", "--format=tar",
-        f"--architectures={recipe.debian_arch}", f"--include={','.join(recipe.packages)}",
+        "env", *(f"{name}={value}" for name, value in REMEMBERED.items()),
+        find_program("mmdebstrap"), f"--mode={choose_mode()}", f"--variant={recipe.variant}",
+        "--format=tar", f"--architectures={recipe.debian_arch}",
+        f"--include={','.join(recipe.packages)}",
         *options, "", str(archive), *map(str, await _find_sources()),
     )  # fmt: skip
-    reading, writing = os.pipe()
     output = bytearray()
-    async with trio.lowlevel.FdStream(reading) as stream:
-        try:
-            opening = open_process(argv, pass_fds=(lock,), stderr=writing)
-            async with opening as process:
-                os.close(writing)
-                writing = -1
-                async for chunk in stream:
-                    output += chunk
-                    _tell_steps(chunk, tell)
-                status = await process.wait()
-        finally:
-            if writing >= 0:
-                os.close(writing)
+    async with open_process_group(argv, pass_fds=(lock,)) as group:
+        async for chunk in group.output:
+            output += chunk
+            _tell_steps(chunk, tell)
+        status = await group.process.wait()
     added.unlink(missing_ok=True)
     if status != 0:
         text = output.decode(errors="replace")
@@ -179,8 +173,8 @@ async def _install(recipe: SystemRecipe, archive: Path, *, lock: int, tell: Tell
         raise ImageError(
             f"the packages of {recipe.name} could not be installed",
             hint="it needs the mirrors in /etc/apt/sources.list*, space in TMPDIR, and without "
-            "root subordinate user and group ids: `apt-get install uidmap`, see subuid(5); "
-            f"{ELSEWHERE}",
+            "root subordinate user and group ids (`apt-get install uidmap`, see subuid(5)) or "
+            "`apt-get install fakechroot`",
             evidence=ProgramError(argv, status, text).evidence,
         )
 
@@ -278,11 +272,11 @@ async def _write_disk(
     blocks = layout.root_size // 1024
     await run((
         "fakeroot", "-i", str(folder / "owners"), "--",
-        "mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", str(identity),
+        find_program("mke2fs"), "-q", "-F", "-t", "ext4", "-L", "root", "-U", str(identity),
         "-d", str(folder / "root"),
         "-E", f"offset={layout.root_start},lazy_itable_init=1,hash_seed={identity}",
         str(raw), f"{blocks}k",
-    ))  # fmt: skip
+    ), environment=REMEMBERED)  # fmt: skip
     await run((
         "qemu-img", "convert", "-q", "-c", "-f", "raw", "-O", "qcow2",
         "-o", "compression_type=zstd", str(raw), str(folder / DISK),

@@ -31,6 +31,7 @@ from tests.image.conftest import (
     make_tree,
     tiny_files,
 )
+from tests.image.disks import read_disk
 
 HOST_PROGRAMS = ("/bin/sh", "/bin/rm", "/bin/cat", "/bin/ls")
 """Programs of this host that the small system has: a shell runs the commands of its recipe."""
@@ -106,23 +107,6 @@ def debian(loader: None, repository: Repository, monkeypatch: pytest.MonkeyPatch
     tiny = replace(DEBIAN, packages=("tiny-system",), variant="custom", size=64)
     monkeypatch.setitem(recipes.RECIPES, "debian", tiny)
     return tiny
-
-
-def read_disk(disk: Path, where: Path) -> Callable[[str], str]:
-    """Return what runs a command of debugfs on a disk's root file system."""
-    raw = where / "disk.raw"
-    subprocess.run(["qemu-img", "convert", "-O", "raw", disk, raw], check=True)
-    table = subprocess.run(
-        ["/sbin/sfdisk", "--dump", raw], capture_output=True, text=True, check=True
-    ).stdout
-    start = next(line for line in table.splitlines() if 'name="root"' in line).split("start=")[1]
-    device = f"{raw}?offset={int(start.split(',')[0]) * 512}"
-
-    def run(command: str) -> str:
-        words = ["/sbin/debugfs", "-R", command, device]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-    return run
 
 
 @pytest.mark.usefixtures("debian")
