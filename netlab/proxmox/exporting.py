@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from netlab.errors import ConfigurationError, MachineError, Mistake, NBDError
+from netlab.errors import MachineError, NBDError
 from netlab.image.known import bring_files
 from netlab.image.store import Store
 from netlab.lab.access import LabAccess
 from netlab.machine.cut import MachineCut
 from netlab.machine.hostfiles import find_files
 from netlab.plan.model import NodePlan, Plan
-from netlab.plan.segments import find_node
 from netlab.proxmox.backup import (
     Backup,
     BackupFolder,
@@ -24,7 +23,6 @@ from netlab.proxmox.backup import (
     check_folder,
     open_folder,
 )
-from netlab.proxmox.configuration import Configuration
 from netlab.proxmox.drives import (
     Drive,
     lives_in_memory,
@@ -33,49 +31,25 @@ from netlab.proxmox.drives import (
     open_resting_drives,
     open_work,
 )
-from netlab.proxmox.export import Disk, ExportOptions, configure
+from netlab.proxmox.export import configure
 from netlab.proxmox.holding import hold, is_running
-from netlab.proxmox.leftovers import left_out
-from netlab.proxmox.networks import Network, assign_networks
+from netlab.proxmox.networks import assign_networks
 from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
-from netlab.proxmox.variables import foresee_variables, name_variables
+from netlab.proxmox.requests import (
+    MachineRequest,
+    check_export,
+    find_nodes,
+    list_left_out,
+    make_options,
+)
+from netlab.proxmox.variables import name_variables
 from netlab.vma.compression import Compression
-
-FIRST_VMID = 1000
-"""A node's number on Proxmox is this and its id, when nothing else is said."""
-
-STORAGE = "local-lvm"
-BRIDGE = "vmbr0"
-"""What an installation of Proxmox has by itself."""
 
 LATE = "its root, which is in memory, was read file by file after that, while it ran"
 """What the log says of a backup that is not of one moment as a whole."""
 
 COMPRESSION = Compression("zstd", 3)
 """What vzdump itself does."""
-
-_LIKELY_SIZE = 64 << 20
-"""Bytes of a disk whose size is only known when it is there; to look for mistakes before that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineRequest:
-    """What nodes are asked to be on Proxmox.
-
-    Attributes:
-        vmid: The number of the first node on Proxmox; the next ones follow. By rule each node's is
-            1000 and its id.
-        storage: Where disks go; of a backup, when nobody says another place.
-        bridge: The bridge of segments that ``mapping`` does not name.
-        mapping: Segments with the networks that they get.
-        notes: What people read; by rule which node of which lab it is.
-    """
-
-    vmid: int | None = None
-    storage: str = STORAGE
-    bridge: str = BRIDGE
-    mapping: tuple[tuple[str, Network], ...] = ()
-    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,85 +228,6 @@ async def _bring_files(plan: Plan, names: Sequence[str], store: Store) -> Plan:
     return await bring_files(plan, find_nodes(plan, names), store.downloads, tell=lambda _: None)
 
 
-def list_left_out(nodes: Sequence[NodePlan]) -> tuple[str, ...]:
-    """Return what machines on Proxmox will not have of their nodes, a line each."""
-    return tuple(line for node in nodes for line in left_out(node))
-
-
-def find_nodes(plan: Plan, names: Sequence[str]) -> list[NodePlan]:
-    """Return the nodes of names, each once.
-
-    Raises:
-        UnknownNameError: There is no such node.
-    """
-    return [find_node(plan, name) for name in dict.fromkeys(names)]
-
-
-def check_export(
-    plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest, folder: Path | None = None
-) -> dict[str, int]:
-    """Return the number of each node on Proxmox, when all of them can be machines there.
-
-    Raises:
-        ConfigurationError: All that Proxmox cannot carry.
-    """
-    return {name: vmid for name, (vmid, _) in foresee(plan, nodes, request, folder).items()}
-
-
-def foresee(
-    plan: Plan, nodes: Sequence[NodePlan], request: MachineRequest, folder: Path | None = None
-) -> dict[str, tuple[int, Configuration]]:
-    """Return each node's number and configuration on Proxmox, but for the sizes of its disks.
-
-    Args:
-        plan: The lab.
-        nodes: Its nodes.
-        request: What they are on Proxmox.
-        folder: The lab's, if it is up.
-
-    Raises:
-        ConfigurationError: All that Proxmox cannot carry.
-    """
-    first = request.vmid
-    _check_disks(nodes)
-    found: dict[str, tuple[int, Configuration]] = {}
-    for index, node in enumerate(nodes):
-        vmid = FIRST_VMID + node.id if first is None else first + index
-        disks = [Disk(drive=name, size=_LIKELY_SIZE) for name in name_drives(node)]
-        efi = foresee_variables(node, folder)
-        options = replace(_options(node, vmid, request), disks=tuple(disks), efi=efi)
-        found[node.name] = vmid, configure(plan, node, options)
-    return found
-
-
-def _check_disks(nodes: Sequence[NodePlan]) -> None:
-    mistakes = [
-        Mistake(node.name, 0, 0, "disks", "it runs from a CD-ROM", "only disks are exported")
-        for node in nodes
-        if node.image is None and not node.disks
-    ]
-    mistakes += [
-        Mistake(node.name, 0, 0, "disks", "Proxmox has no disks on nvme", "use scsi or virtio")
-        for node in nodes
-        if any(disk.bus == "nvme" for disk in node.disks)
-    ]
-    if mistakes:
-        raise ConfigurationError(mistakes)
-
-
-def _options(node: NodePlan, vmid: int, request: MachineRequest) -> ExportOptions:
-    """Return what is known of a machine before its disks are."""
-    return ExportOptions(
-        vmid=vmid,
-        disks=(),
-        storage=request.storage,
-        bridge=request.bridge,
-        mapping=request.mapping,
-        machine=node.machine,
-        description=request.notes,
-    )
-
-
 def _machine(
     plan: Plan,
     node: NodePlan,
@@ -345,7 +240,7 @@ def _machine(
     sizes = [drive.source.size for drive in drives if drive.disk is None]
     efi = name_variables(node, sizes[0]) if sizes else None
     unplugged = frozenset(cut.unplugged if cut else ())
-    options = replace(_options(node, vmid, request), disks=disks, efi=efi, unplugged=unplugged)
+    options = replace(make_options(node, vmid, request), disks=disks, efi=efi, unplugged=unplugged)
     return Machine(
         node=node.name,
         vmid=vmid,

@@ -16,10 +16,11 @@ from netlab.plan.model import Plan
 from netlab.plan.resolve import resolve
 from netlab.proxmox.configuration import parse, parse_properties, write
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
-from netlab.proxmox.exporting import Request, check_export
+from netlab.proxmox.exporting import Request
 from netlab.proxmox.leftovers import left_out
 from netlab.proxmox.networks import Network, assign_networks, parse_mapping
 from netlab.proxmox.recipe import Member, write_manifest, write_recipe
+from netlab.proxmox.requests import check_export
 from netlab.topology.load import loads
 from tests.plan.conftest import Lab, labs
 from tests.proxmox.facts import RESTORED_DRIVE, RESTORED_MAP, broken_rules
@@ -323,3 +324,15 @@ def test_a_disk_on_a_bus_that_proxmox_does_not_have_cannot_be_exported() -> None
     plan = resolve(loads("name: a\nnodes: {a: {image: debian, disk: {bus: nvme}}}\n"))
     with pytest.raises(ConfigurationError, match=r"a: disks: .* nvme \(use scsi or virtio\)"):
         check_export(plan, plan.nodes, Request(folder=Path("dump")))
+
+
+def test_the_mistakes_of_all_nodes_are_told_at_once_and_those_of_the_request_once() -> None:
+    plan = resolve(loads("name: l\nnodes: {a: {}, b: {image: debian, disk: {bus: nvme}}, c: {}}\n"))
+    nodes = [replace(plan.node("a"), arch="aarch64"), plan.node("b"), plan.node("c")]
+    mapping = parse_mapping("nowhere=vmbr1")
+    request = Request(folder=Path("dump"), mapping=mapping, storage="s")
+    with pytest.raises(ConfigurationError) as caught:
+        check_export(plan, [*nodes, replace(nodes[0], name="d")], request)
+    assert [(one.file, one.path) for one in caught.value.mistakes] == [
+        ("a", "arch"), ("b", "disks"), ("d", "arch"), ("l", "nowhere"), ("l", "storage")
+    ]  # fmt: skip
