@@ -292,7 +292,7 @@ async def _interrupt(group: ProcessGroup) -> None:
     with trio.move_on_after(INTERRUPT_GRACE):
         while True:
             for pid in _list_deaf(group.process.pid):
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGTERM)
             with trio.move_on_after(1):
                 async for _ in group.output:
