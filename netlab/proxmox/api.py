@@ -264,7 +264,7 @@ def _find_refusal(error: BaseException | None) -> ssl.SSLCertVerificationError |
 
 
 def _explain_refusal(name: str, refusal: ssl.SSLCertVerificationError) -> CertificateError:
-    hint = "give its fingerprint, as the host's own screen shows it"
+    hint = "pin it by its fingerprint (--fingerprint), as the host's own screen shows it"
     if refusal.verify_code in _OTHER_TIMES:
         # A pin says whose it is, and not that it lasts for ever.
         hint = "is the clock right here? Else it has to be renewed there: pvecm updatecerts --force"

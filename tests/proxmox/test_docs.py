@@ -25,7 +25,7 @@ from tests.proxmox.serving import Serving
 PAGE = files("netlab").joinpath("docs/proxmox.md").read_text(encoding="utf-8")
 OPTIONS = ExportOptions(
     vmid=9001,
-    disks=(Disk(drive="scsi0", size=3 << 30, serial="a-0"),),
+    disks=(Disk(drive="scsi0", size=45 << 20),),
     mapping=parse_mapping("vlan7=lan7"),
 )
 
