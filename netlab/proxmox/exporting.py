@@ -33,15 +33,15 @@ from netlab.proxmox.drives import (
 )
 from netlab.proxmox.export import configure
 from netlab.proxmox.holding import hold, is_running
-from netlab.proxmox.networks import assign_networks
-from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
-from netlab.proxmox.requests import (
+from netlab.proxmox.machine_request import (
     MachineRequest,
     check_export,
     find_nodes,
     list_left_out,
     make_options,
 )
+from netlab.proxmox.networks import assign_networks
+from netlab.proxmox.recipe import DUMP_FOLDER, Member, write_manifest, write_recipe
 from netlab.proxmox.variables import name_variables
 from netlab.vma.compression import Compression
 

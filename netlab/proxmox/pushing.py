@@ -16,10 +16,10 @@ from netlab.proxmox.api import Host
 from netlab.proxmox.backup import Machine
 from netlab.proxmox.calls import Call, plan_push
 from netlab.proxmox.exporting import Opened, open_nodes, open_plan
+from netlab.proxmox.machine_request import MachineRequest, find_nodes, foresee, list_left_out
 from netlab.proxmox.mtu import STANDARD_MTU
 from netlab.proxmox.networks import assign_networks
 from netlab.proxmox.push import Progress, Pushed, Report, ignore, open_push
-from netlab.proxmox.requests import MachineRequest, find_nodes, foresee, list_left_out
 from netlab.proxmox.sources import HeldSource, ImageSource
 from netlab.proxmox.target import NewMachine, PushOptions, Source, VirtualNetwork
 from netlab.vma.source import DiskSource, FileSource

@@ -12,9 +12,9 @@ from netlab.errors import WaitError
 from netlab.image.store import open_store
 from netlab.lab.access import LabAccess
 from netlab.proxmox.exporting import COMPRESSION, Export, Request, export_nodes
+from netlab.proxmox.machine_request import BRIDGE, STORAGE
 from netlab.proxmox.networks import parse_mapping
 from netlab.proxmox.recipe import DUMP_FOLDER
-from netlab.proxmox.requests import BRIDGE, STORAGE
 from netlab.testing.waiting import Limit, within
 from netlab.vma.compression import parse_compression
 

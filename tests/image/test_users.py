@@ -36,10 +36,17 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_who_has_no_users_to_give_files_to_only_remembers_them(process: Path) -> None:
-    device = process / "null"
-    device.touch()
-    os.chown(device, 1000, -1)
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    """A device that is not root's there."""
+    path = tmp_path / "null"
+    path.touch()
+    if os.getuid() == 0:
+        os.chown(path, 1000, -1)
+    return path
+
+
+def test_who_has_no_users_to_give_files_to_only_remembers_them(process: Path, device: Path) -> None:
     assert choose_mode(process, device) == "fakechroot"
     (process / "gid_map").write_text("0 100000 65536\n")
     assert choose_mode(process, device) == "auto"
@@ -51,10 +58,9 @@ def test_who_may_change_devices_of_the_host_is_refused(process: Path) -> None:
     assert "1000 ids" in str(caught.value.hint)
 
 
-def test_the_program_for_that_is_asked_for(process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = process / "null"
-    device.touch()
-    os.chown(device, 1000, -1)
+def test_the_program_for_that_is_asked_for(
+    process: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(process))
     with pytest.raises(MissingProgramError, match="fakechroot"):
         choose_mode(process, device)

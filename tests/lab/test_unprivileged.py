@@ -113,8 +113,11 @@ def make_folders(home: Path) -> str:
 class User:
     """A user without privileges, who has netlab and a home."""
 
-    home: Path
     environment: dict[str, str]
+
+    @property
+    def home(self) -> Path:
+        return Path(self.environment["HOME"])
 
     def run(
         self, *words: str, program: Sequence[str] = NETLAB, **environment: str
@@ -149,8 +152,7 @@ def open_user(*, images: bool) -> Generator[User]:
         folder = Path(name)
         folder.chmod(0o755)
         install_for_everybody(folder)
-        environment = make_home(folder, images=images)
-        yield User(Path(environment["HOME"]), environment)
+        yield User(make_home(folder, images=images))
 
 
 @needs_root

@@ -18,9 +18,9 @@ from netlab.proxmox.configuration import parse, parse_properties, write
 from netlab.proxmox.export import Disk, EfiVariables, ExportOptions, configure, write_size
 from netlab.proxmox.exporting import Request
 from netlab.proxmox.leftovers import left_out
+from netlab.proxmox.machine_request import check_export
 from netlab.proxmox.networks import Network, assign_networks, parse_mapping
 from netlab.proxmox.recipe import Member, write_manifest, write_recipe
-from netlab.proxmox.requests import check_export
 from netlab.topology.load import loads
 from tests.plan.conftest import Lab, labs
 from tests.proxmox.facts import RESTORED_DRIVE, RESTORED_MAP, broken_rules

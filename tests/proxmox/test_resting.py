@@ -18,7 +18,7 @@ from netlab.process import run
 from netlab.proxmox.configuration import NAME, Configuration, parse
 from netlab.proxmox.drives import name_drives
 from netlab.proxmox.exporting import Request, export_plan, open_plan
-from netlab.proxmox.requests import MachineRequest
+from netlab.proxmox.machine_request import MachineRequest
 from netlab.topology.load import loads
 from netlab.vma import open_archive
 

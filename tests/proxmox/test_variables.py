@@ -9,7 +9,7 @@ from netlab.machine.boot import VARIABLES
 from netlab.plan.model import NodePlan
 from netlab.plan.resolve import resolve
 from netlab.proxmox.export import EfiVariables
-from netlab.proxmox.requests import MachineRequest, foresee
+from netlab.proxmox.machine_request import MachineRequest, foresee
 from netlab.proxmox.variables import foresee_variables
 from netlab.topology.load import loads
 
